@@ -1,0 +1,234 @@
+"""RGBA images of a subject: checked from their headers, decoded by threads, held in memory or streamed from the disk.
+
+Straight alpha: colours are not multiplied by it. Threads rather than processes: the decoder releases the interpreter's lock,
+and an interrupted run leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from rgbavatar.errors import DataError
+
+Progress = Callable[[int, int], None]
+"""Told (images done, images in all) after each image."""
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_HEADER_BYTES = 26  # signature 8, chunk length 4 and name 4, then width 4, height 4, bit depth 1, colour type 1
+PNG_END = b"IEND\xaeB`\x82"  # name and checksum of the empty last chunk
+PNG_TAIL_BYTES = 1024  # some writers leave a few bytes after the last chunk
+RGBA_COLOR_TYPE = 6
+COLOR_TYPES = {0: "grey", 2: "RGB without alpha", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
+EXPORT_HINT = "export it again as 8-bit RGBA with the head's mask as alpha"
+
+
+def default_workers() -> int:
+    """Decoding threads: one a core that this process may use, at most 16 (beyond that the memory bus is the limit)."""
+    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def read_ends(path: Path) -> tuple[bytes, bytes, int]:
+    """The first and the last bytes of a file and its size in bytes. Raises DataError where it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(PNG_HEADER_BYTES)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - PNG_TAIL_BYTES))
+            return head, file.read(), size
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for an image that the system does not hand out."""
+    return DataError(
+        f"{path}: found {error.strerror}, expected a file that can be read; check its place and permissions"
+    )
+
+
+def read_png_size(path: Path) -> tuple[int, int]:
+    """Check a PNG from its first and last bytes and return (width, height) in pixels.
+
+    Raises DataError where it is no PNG, is truncated, or is not 8-bit RGBA; the pixels are checked when they are decoded.
+    """
+    head, tail, size = read_ends(path)
+    if head[:8] != PNG_SIGNATURE:
+        raise DataError(f"{path}: found no PNG signature in {size} bytes, expected a PNG file; {EXPORT_HINT}")
+    if len(head) < PNG_HEADER_BYTES or PNG_END not in tail:
+        raise DataError(f"{path}: found a PNG truncated at {size} bytes, expected a complete file; copy it again")
+    width, height, bits, color_type = struct.unpack(">IIBB", head[16:26])
+    if (bits, color_type) != (8, RGBA_COLOR_TYPE):
+        found = f"{bits}-bit {COLOR_TYPES.get(color_type, f'colour type {color_type}')}"
+        raise DataError(f"{path}: found {found}, expected 8-bit RGBA; {EXPORT_HINT}")
+    return width, height
+
+
+def read_common_size(paths: Sequence[Path]) -> tuple[int, int]:
+    """Check the headers of all `paths` and return their common (width, height). Raises DataError naming the odd one."""
+    first = read_png_size(paths[0])
+    for path in paths[1:]:
+        size = read_png_size(path)
+        if size != first:
+            raise DataError(
+                f"{path}: found {size[0]}x{size[1]} pixels (width x height), expected {first[0]}x{first[1]} as in "
+                f"{paths[0].name}; all images of a subject need one size"
+            )
+    return first
+
+
+def decode_rgba(path: Path, width: int, height: int) -> np.ndarray:
+    """Decode a PNG into [height, width, 4] uint8, straight RGBA. Raises DataError where it is damaged or of another size."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    check_png_chunks(path, data)
+    bgra = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if bgra is None:
+        raise DataError(f"{path}: found a PNG whose pixels cannot be decoded, expected a sound file; copy it again")
+    if bgra.shape != (height, width, 4) or bgra.dtype != np.uint8:
+        raise DataError(
+            f"{path}: found {bgra.shape} {bgra.dtype}, expected ({height}, {width}, 4) uint8; did it change?"
+        )
+    return cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA)
+
+
+def check_png_chunks(path: Path, data: bytes) -> None:
+    """Raise DataError unless all chunks up to the last one are whole and fit their checksums (the decoder is lenient)."""
+    at = len(PNG_SIGNATURE)
+    name = b""
+    while name != b"IEND":
+        length = int.from_bytes(data[at : at + 4], "big")
+        body, checksum = data[at + 4 : at + 8 + length], data[at + 8 + length : at + 12 + length]
+        name, at = body[:4], at + 12 + length
+        if len(checksum) < 4 or zlib.crc32(body) != int.from_bytes(checksum, "big"):
+            raise DataError(
+                f"{path}: found a damaged PNG at byte {at - 12 - length}, expected a sound file; copy it again"
+            )
+
+
+def encode_rgba(path: Path, rgba: np.ndarray) -> None:
+    """Write [H, W, 4] uint8 straight RGBA as a PNG, aside first and then renamed."""
+    ok, data = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
+    if not ok:
+        raise ValueError(f"cannot encode an image of shape {rgba.shape}")
+    aside = path.with_name(path.name + ".part")
+    aside.write_bytes(data.tobytes())
+    aside.replace(path)
+
+
+def finish_all(jobs: Iterable[Future[None]], total: int, progress: Progress | None) -> None:
+    """Wait for all jobs; the first that fails, or an interrupt, cancels those not started and is raised."""
+    pending = list(jobs)
+    try:
+        for done, job in enumerate(as_completed(pending), start=1):
+            job.result()
+            if progress is not None:
+                progress(done, total)
+    except BaseException:
+        for job in pending:
+            job.cancel()
+        raise
+
+
+class PreloadedImages:
+    """n images decoded once and held in memory. pixels [n, H, W, 4] uint8, straight RGBA."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.pixels = pixels
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[2]
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[1]
+
+    def __len__(self) -> int:
+        return self.pixels.shape[0]
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Copies of the images at positions `indices` [B]: [B, H, W, 4] uint8, where `pixels` lies."""
+        indices = indices.to(self.pixels.device)
+        if not self.pixels.is_pinned():
+            return self.pixels[indices]
+        out = torch.empty((len(indices), *self.pixels.shape[1:]), dtype=torch.uint8, pin_memory=True)
+        return torch.index_select(self.pixels, 0, indices, out=out)
+
+    def to(self, device: torch.device) -> PreloadedImages:
+        """The same images with `pixels` on `device`."""
+        return PreloadedImages(self.pixels.to(device))
+
+    def close(self) -> None:
+        """Nothing to end: the threads that decoded are gone."""
+
+
+class StreamedImages:
+    """n images decoded from the disk at each read, by a pool of threads that `close` ends."""
+
+    def __init__(self, paths: Sequence[Path], width: int, height: int, pin_memory: bool, workers: int) -> None:
+        self.paths = tuple(paths)
+        self._width = width
+        self._height = height
+        self._pin_memory = pin_memory
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="decode-image")
+
+    @property
+    def width(self) -> int:
+        return self._width
+
+    @property
+    def height(self) -> int:
+        return self._height
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, indices: Tensor, progress: Progress | None = None) -> Tensor:
+        """Decode the images at positions `indices` [B]: [B, H, W, 4] uint8 on the CPU. Raises DataError naming the file."""
+        size = (len(indices), self._height, self._width, 4)
+        out = torch.empty(size, dtype=torch.uint8, pin_memory=self._pin_memory)
+        view = out.numpy()
+
+        def decode(slot: int, index: int) -> None:
+            view[slot] = decode_rgba(self.paths[index], self._width, self._height)
+
+        jobs = [self._pool.submit(decode, slot, index) for slot, index in enumerate(indices.tolist())]
+        finish_all(jobs, len(jobs), progress)
+        return out
+
+    def to(self, device: torch.device) -> StreamedImages:
+        """The store itself: it holds no image in memory."""
+        return self
+
+    def close(self) -> None:
+        """End the threads; what they had not begun is dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def stream_images(paths: Sequence[Path], *, pin_memory: bool, workers: int | None = None) -> StreamedImages:
+    """Check the headers of `paths` and make a store that decodes them at each read. Raises DataError naming the file."""
+    width, height = read_common_size(paths)
+    return StreamedImages(paths, width, height, pin_memory, workers or default_workers())
+
+
+def preload_images(
+    paths: Sequence[Path], *, pin_memory: bool, workers: int | None = None, progress: Progress | None = None
+) -> PreloadedImages:
+    """Check and decode `paths` into memory (4 H W bytes each), page-locked where asked. Raises DataError naming the file."""
+    store = stream_images(paths, pin_memory=pin_memory, workers=workers)
+    try:
+        return PreloadedImages(store.read(torch.arange(len(store)), progress))
+    finally:
+        store.close()
