@@ -48,7 +48,11 @@ class Gaussians:
 
 @dataclass(frozen=True)
 class Rendering:
-    """color [B, 3, H, W]: RGB over the background; alpha [B, 1, H, W]: coverage in [0, 1]."""
+    """color [B, 3, H, W]: RGB over the background; alpha [B, 1, H, W]: coverage in [0, 1].
+
+    num_invalid [B] int32: Gaussians that were not drawn because a number of theirs is not finite.
+    """
 
     color: Tensor
     alpha: Tensor
+    num_invalid: Tensor

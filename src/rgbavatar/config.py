@@ -1,0 +1,207 @@
+"""Configuration: frozen dataclasses that mirror the YAML files in config/, read strictly.
+
+A setting is addressed by its dotted key, `training.batch_size`. An unknown key, a wrong type or a value out of range is a
+ConfigError that names the key, what was found and what is expected. Defaults are the published recipe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from rgbavatar.errors import ConfigError
+from rgbavatar.losses import LossWeights
+
+
+def _setting(default: Any, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+    """A field with an inclusive range or a set of choices."""
+    return field(default=default, metadata={"low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    data_dir: str = "data/INSTA"
+    test_frames: int = _setting(350, low=0)
+
+
+@dataclass(frozen=True)
+class TemplateConfig:
+    path: str = "data/FLAME2020/generic_model.pkl"
+    mouth_interior: bool = False
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    tex_size: int = _setting(256, low=2, high=4096)
+    num_bases: int = _setting(20, low=1, high=512)
+    hidden_width: int = _setting(128, low=1, high=4096)
+    initial_opacity: float = _setting(0.5, low=1e-4, high=0.9999)
+    initial_scale: float = _setting(0.0008, low=1e-6, high=1.0)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    images: int = _setting(50_000, low=1)
+    batch_size: int = _setting(10, low=1, high=1024)
+    bases_after: int = _setting(3_000, low=0)
+    color_init: bool = True
+    checkpoint_every: int = _setting(10_000, low=1)
+    log_every: int = _setting(100, low=1)
+    picture_every: int = _setting(5_000, low=1)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    mean: float = _setting(8e-4, low=0)
+    mean_final: float = _setting(8e-6, low=1e-12)
+    mean_decay_images: int = _setting(30_000, low=1)
+    opacity: float = _setting(0.25, low=0)
+    scale: float = _setting(0.025, low=0)
+    rotation: float = _setting(0.005, low=0)
+    color: float = _setting(0.0125, low=0)
+    basis_mean_factor: float = _setting(0.05, low=0)
+    basis_rotation_factor: float = _setting(0.5, low=0)
+    basis_color_factor: float = _setting(0.5, low=0)
+    mlp: float = _setting(1e-3, low=0)
+
+
+@dataclass(frozen=True)
+class OnlineConfig:
+    local_frames: int = _setting(150, low=1)
+    local_age_coefficient: float = _setting(1.0, low=0, high=100)
+    global_frames: int = _setting(1_000, low=1)
+    global_share: float = _setting(0.7, low=0, high=1)
+    global_ramp_frames: int = _setting(1_000, low=1)
+    post_process_images: int = _setting(0, low=0)
+
+
+@dataclass(frozen=True)
+class Config:
+    seed: int = _setting(0, low=0, high=2**31 - 1)
+    dataset: DatasetConfig = DatasetConfig()
+    template: TemplateConfig = TemplateConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossWeights = LossWeights()
+    online: OnlineConfig = OnlineConfig()
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """Read a YAML file, then apply overrides of the form `key=value`, later ones last."""
+    settings = _read_yaml(path)
+    for override in overrides or []:
+        _apply_override(settings, override)
+    return config_from_dict(settings, str(path))
+
+
+def config_from_dict(settings: dict[str, Any], source: str) -> Config:
+    """Build a Config from nested dicts. Missing keys take their defaults; source names the origin in errors."""
+    return _build(Config, settings, "", source)
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """Nested plain dicts, the inverse of config_from_dict."""
+    return dataclasses.asdict(config)
+
+
+def config_to_yaml(config: Config) -> str:
+    """The resolved configuration as YAML text that load_config reads back to an equal Config."""
+    return yaml.safe_dump(config_to_dict(config), sort_keys=False)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a YAML file with --config") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = " ".join(str(error).split())
+        raise ConfigError(f"{path}: is not valid YAML ({where})") from error
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: found a {type(settings).__name__}, expected sections of `key: value`")
+    return settings
+
+
+def _apply_override(settings: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override}: expected key=value, for example training.batch_size=5")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value {text!r} is not valid YAML") from error
+    *sections, name = key.split(".")
+    for section in sections:
+        settings = settings.setdefault(section, {})
+        if not isinstance(settings, dict):
+            raise ConfigError(f"--set {override}: {section} is a value, not a section")
+    settings[name] = value
+
+
+def _build(kind: type, settings: Any, prefix: str, source: str) -> Any:
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{source}: {prefix[:-1]}: found {settings!r}, expected a section of keys")
+    hints = get_type_hints(kind)
+    fields = {item.name: item for item in dataclasses.fields(kind)}
+    for key in settings:
+        if key not in fields:
+            raise ConfigError(f"{source}: unknown key {prefix}{key}{_suggest(str(key), prefix, fields)}")
+    values = {key: _convert(hints[key], fields[key], value, prefix + key, source) for key, value in settings.items()}
+    return kind(**values)
+
+
+def _suggest(key: str, prefix: str, fields: dict[str, Any]) -> str:
+    nearest = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
+    if nearest:
+        return f"; did you mean {prefix}{nearest[0]}?"
+    return f"; expected one of {', '.join(fields)}"
+
+
+def _convert(hint: type, item: dataclasses.Field[Any], value: Any, key: str, source: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, key + ".", source)
+    value = _to_number(value) if hint is float else value
+    matches = isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool)
+    if not matches:
+        raise ConfigError(f"{source}: {key}: found {value!r}, expected {_describe(hint, item)}")
+    if not _in_range(value, item):
+        raise ConfigError(f"{source}: {key}: found {value!r}, expected {_describe(hint, item)}")
+    return value
+
+
+def _to_number(value: Any) -> Any:
+    """YAML 1.1 reads `8e-4` as text and `1` as an integer; a float setting takes both."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _in_range(value: Any, item: dataclasses.Field[Any]) -> bool:
+    low, high, choices = (item.metadata.get(name) for name in ("low", "high", "choices"))
+    if choices and value not in choices:
+        return False
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _describe(hint: type, item: dataclasses.Field[Any]) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    low, high, choices = (item.metadata.get(name) for name in ("low", "high", "choices"))
+    text = names[hint]
+    if choices:
+        return f"one of {', '.join(choices)}"
+    if low is not None:
+        text += f" of at least {low:g}"
+    if high is not None:
+        text += f" and at most {high:g}"
+    return text
