@@ -1,8 +1,8 @@
 """What training sees of a subject, whatever layout it was stored in.
 
-A subject: one person's tracked video. A frame: one image with the head parameters tracked in it. A position: an index into
-the dataset, from 0. A number: the one in a frame's file name. Symbols: n frames, B frames of a batch, V vertices, C code
-entries, H x W pixels.
+A subject: one person's tracked video. A frame: one image with the head parameters tracked in it. A position: an index
+into the dataset, from 0. A number: the one in a frame's file name. Symbols: n frames, B frames of a batch, V
+vertices, C code entries, H x W pixels.
 """
 
 from __future__ import annotations
@@ -100,14 +100,14 @@ class HeadDataset:
 
 
 def split_indices(count: int, split: Split, test_frames: int) -> Tensor:
-    """Positions [m] int64 of a split of `count` frames: the test split is the last `test_frames`, the rest is trained on.
+    """Positions [m] int64 of a split of `count` frames: the test split is the last `test_frames`, the rest trains.
 
     Raises DataError where `test_frames` is negative or leaves no frame to train on.
     """
     if not 0 <= test_frames < count:
         raise DataError(
-            f"dataset.test_frames is {test_frames} but the subject has {count} frames; expected 0 to {count - 1}, so that "
-            f"at least one frame is left to train on: lower dataset.test_frames"
+            f"dataset.test_frames is {test_frames} but the subject has {count} frames; expected 0 to {count - 1}, "
+            f"so that at least one frame is left to train on: lower dataset.test_frames"
         )
     first_test = count - test_frames
     bounds = {Split.TRAIN: (0, first_test), Split.TEST: (first_test, count), Split.ALL: (0, count)}

@@ -1,7 +1,7 @@
 """RGBA images of a subject: checked from their headers, decoded by threads, held in memory or streamed from the disk.
 
-Straight alpha: colours are not multiplied by it. Threads rather than processes: the decoder releases the interpreter's lock,
-and an interrupted run leaves nothing behind.
+Straight alpha: colours are not multiplied by it. Threads rather than processes: the decoder releases the
+interpreter's lock, and an interrupted run leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def unreadable(path: Path, error: OSError) -> DataError:
 def read_png_size(path: Path) -> tuple[int, int]:
     """Check a PNG from its first and last bytes and return (width, height) in pixels.
 
-    Raises DataError where it is no PNG, is truncated, or is not 8-bit RGBA; the pixels are checked when they are decoded.
+    Raises DataError where it is no PNG, is truncated, or is not 8-bit RGBA; the pixels are checked when they are
+    decoded.
     """
     head, tail, size = read_ends(path)
     if head[:8] != PNG_SIGNATURE:
@@ -87,7 +88,7 @@ def read_common_size(paths: Sequence[Path]) -> tuple[int, int]:
 
 
 def decode_rgba(path: Path, width: int, height: int) -> np.ndarray:
-    """Decode a PNG into [height, width, 4] uint8, straight RGBA. Raises DataError where it is damaged or of another size."""
+    """Decode a PNG into [height, width, 4] uint8 straight RGBA. Raises DataError where damaged or of another size."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -104,7 +105,7 @@ def decode_rgba(path: Path, width: int, height: int) -> np.ndarray:
 
 
 def check_png_chunks(path: Path, data: bytes) -> None:
-    """Raise DataError unless all chunks up to the last one are whole and fit their checksums (the decoder is lenient)."""
+    """Raise DataError unless all chunks up to the last one are whole and fit their checksums (decoders differ here)."""
     at = len(PNG_SIGNATURE)
     name = b""
     while name != b"IEND":
@@ -196,7 +197,7 @@ class StreamedImages:
         return len(self.paths)
 
     def read(self, indices: Tensor, progress: Progress | None = None) -> Tensor:
-        """Decode the images at positions `indices` [B]: [B, H, W, 4] uint8 on the CPU. Raises DataError naming the file."""
+        """Decode the images at positions `indices` [B]: [B, H, W, 4] uint8 on the CPU. Raises DataError."""
         size = (len(indices), self._height, self._width, 4)
         out = torch.empty(size, dtype=torch.uint8, pin_memory=self._pin_memory)
         view = out.numpy()
@@ -218,7 +219,7 @@ class StreamedImages:
 
 
 def stream_images(paths: Sequence[Path], *, pin_memory: bool, workers: int | None = None) -> StreamedImages:
-    """Check the headers of `paths` and make a store that decodes them at each read. Raises DataError naming the file."""
+    """Check the headers of `paths` and make a store that decodes them at each read. Raises DataError naming a file."""
     width, height = read_common_size(paths)
     return StreamedImages(paths, width, height, pin_memory, workers or default_workers())
 
@@ -226,7 +227,7 @@ def stream_images(paths: Sequence[Path], *, pin_memory: bool, workers: int | Non
 def preload_images(
     paths: Sequence[Path], *, pin_memory: bool, workers: int | None = None, progress: Progress | None = None
 ) -> PreloadedImages:
-    """Check and decode `paths` into memory (4 H W bytes each), page-locked where asked. Raises DataError naming the file."""
+    """Decode `paths` into memory (4 H W bytes each), page-locked where asked. Raises DataError naming the file."""
     store = stream_images(paths, pin_memory=pin_memory, workers=workers)
     try:
         return PreloadedImages(store.read(torch.arange(len(store)), progress))

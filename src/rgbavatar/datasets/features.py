@@ -1,0 +1,44 @@
+"""From tracked frames to what the network and the mesh binding take: codes and posed vertices.
+
+The rigid motion of the camera becomes a turn of the neck, so that the code sees the head turn and the mesh lies in the
+camera's space (the world of a tracked sequence). Computed in float64, handed out in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rgbavatar.datasets.frame_file import TrackedFrame
+from rgbavatar.geometry.rotation import rot6d_to_rotation
+from rgbavatar.templates.base import HeadParameters, HeadTemplate, retarget_to_neck
+
+
+def join_frames(frames: Sequence[TrackedFrame]) -> HeadParameters:
+    """The parameters of n tracked frames: the tracker's camera pose is the root motion, the neck is at rest.
+
+    The identity is that of the first frame; the caller has checked that all agree.
+    """
+    n = len(frames)
+
+    def stack(name: str) -> Tensor:
+        return torch.stack([getattr(frame, name) for frame in frames])
+
+    return HeadParameters(
+        shape=frames[0].shape,
+        expression=stack("expression"),
+        neck=torch.eye(3, dtype=torch.float64).repeat(n, 1, 1),
+        jaw=rot6d_to_rotation(stack("jaw")),
+        eyes=rot6d_to_rotation(stack("eyes").view(n, 2, 6)),
+        eyelids=stack("eyelids"),
+        root=stack("rotation"),
+        translation=stack("translation"),
+    )
+
+
+def compute_features(template: HeadTemplate, parameters: HeadParameters) -> tuple[Tensor, Tensor]:
+    """Posed vertices [n, V, 3] in the camera's space, metres, and codes [n, C] of n frames; both float32."""
+    retargeted = retarget_to_neck(template, parameters)
+    return template.pose(retargeted).to(torch.float32), template.encode(retargeted).to(torch.float32)

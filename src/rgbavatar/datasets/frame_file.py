@@ -1,0 +1,196 @@
+"""One `.frame` file of metrical-tracker: what the tracker found in one image.
+
+The file is a torch container (legacy or zip) of a pickled dict of numpy arrays with a leading batch of 1. We read the
+keys of `flame` and `opencv` below and `img_size` (height, width), and ignore the rest. *rot6d*: the first two rows of
+a rotation, flattened. Symbols: E expression and S shape coefficients.
+
+Nothing in the file is executed: it is unpickled with `weights_only=True`, which builds only the numpy arrays admitted
+here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rgbavatar.errors import DataError
+
+ROTATION_TOLERANCE = 1e-3  # largest |R Rᵀ - I| of a matrix a float32 tracker may call a rotation
+MIN_ROT6D_AREA = 1e-3  # of the parallelogram of its two rows; 1 for an exact one
+TRACK_HINT = "track the video again"
+ARRAY_TYPES = "?bhilqBHILQefdSU"  # numpy's codes of what an array may hold: numbers and text, no objects
+
+_WIDTHS: Mapping[str, tuple[int | None, ...]] = {
+    "flame.exp": (1, None),
+    "flame.shape": (1, None),
+    "flame.jaw": (1, 6),
+    "flame.eyes": (1, 12),
+    "flame.eyelids": (1, 2),
+    "opencv.R": (1, 3, 3),
+    "opencv.t": (1, 3),
+    "opencv.K": (1, 3, 3),
+    "img_size": (2,),
+}  # expected shape of each key; None: any width
+
+
+@dataclass(frozen=True)
+class TrackedFrame:
+    """One frame as tracked, float64 on the CPU.
+
+    shape [S]; expression [E]; jaw [6] and eyes [12] (left, right) rot6d; eyelids [2] (left, right); rotation [3, 3]
+    and translation [3] (metres): x_cam = R x + t in OpenCV axes; intrinsics [4]: fx, fy, cx, cy in pixels; image size
+    in pixels.
+    """
+
+    shape: Tensor
+    expression: Tensor
+    jaw: Tensor
+    eyes: Tensor
+    eyelids: Tensor
+    rotation: Tensor
+    translation: Tensor
+    intrinsics: Tensor
+    height: int
+    width: int
+
+
+def read_frame_file(path: Path) -> TrackedFrame:
+    """Read and check a `.frame` file; a file without `flame.eyelids` has open eyes.
+
+    Raises DataError naming the file and the key: no torch file, a pickle that asks for anything but arrays, a missing
+    key, a wrong shape, a number that is not finite, a rotation or camera matrix that is none.
+    """
+    content = unpickle_arrays(path)
+    pick = {key: _pick_array(path, content, key) for key in _WIDTHS if key != "flame.eyelids"}
+    eyelids = torch.zeros(1, 2, dtype=torch.float64)
+    if _find(content, "flame.eyelids") is not None:
+        eyelids = _pick_array(path, content, "flame.eyelids")
+    _check_rot6d(path, "flame.jaw", pick["flame.jaw"])
+    _check_rot6d(path, "flame.eyes", pick["flame.eyes"])
+    _check_rotation(path, pick["opencv.R"][0])
+    height, width = _check_image_size(path, pick["img_size"])
+    return TrackedFrame(
+        shape=pick["flame.shape"][0],
+        expression=pick["flame.exp"][0],
+        jaw=pick["flame.jaw"][0],
+        eyes=pick["flame.eyes"][0],
+        eyelids=eyelids[0],
+        rotation=pick["opencv.R"][0],
+        translation=pick["opencv.t"][0],
+        intrinsics=_split_intrinsics(path, pick["opencv.K"][0]),
+        height=height,
+        width=width,
+    )
+
+
+def unpickle_arrays(path: Path) -> Mapping[str, object]:
+    """Unpickle a torch file of nested dicts of arrays without executing any of it. Raises DataError naming the file."""
+    try:
+        with torch.serialization.safe_globals(_admitted_globals()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError(f"{path}: found {error.strerror}, expected a file that can be read; check it") from error
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        raise DataError(
+            f"{path}: {_explain_refusal(error)}; expected metrical-tracker's .frame; {TRACK_HINT}"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise DataError(
+            f"{path}: found a {type(content).__name__}, expected a dict of flame, opencv, img_size; {TRACK_HINT}"
+        )
+    return content
+
+
+def _admitted_globals() -> list[Any]:
+    """The numpy names that a pickle of arrays needs, under those of numpy 1 and of numpy 2."""
+    array_makers = import_module(
+        "numpy.core.multiarray" if np.__version__.startswith("1.") else "numpy._core.multiarray"
+    )
+    names: list[Any] = [np.ndarray, np.dtype, (_empty_bytes, "builtins.bytes")]
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        names += [(array_makers._reconstruct, f"{module}._reconstruct"), (array_makers.scalar, f"{module}.scalar")]
+    return names + list(dict.fromkeys(type(np.dtype(code)) for code in ARRAY_TYPES))
+
+
+def _empty_bytes() -> bytes:
+    """The data of an empty array, which protocol 2 writes as a call of `bytes`; with an argument it is refused."""
+    return b""
+
+
+def _explain_refusal(error: Exception) -> str:
+    """What was found in a file that torch would not load, in a few words."""
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if refused:
+        return f"found a pickle that asks for {refused.group(1)}, which was refused and not executed"
+    return f"found no readable torch file ({type(error).__name__})"
+
+
+def _find(content: Mapping[str, object], key: str) -> object | None:
+    """The value at a dotted key, or None where a part of it is missing."""
+    value: object | None = content
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _pick_array(path: Path, content: Mapping[str, object], key: str) -> Tensor:
+    """The array at a dotted key as float64. Raises DataError unless it is there, shaped as in _WIDTHS, and finite."""
+    value = _find(content, key)
+    expected = "(" + ", ".join("any" if width is None else str(width) for width in _WIDTHS[key]) + ")"
+    if value is None:
+        raise DataError(f"{path}: found no key {key}, expected an array {expected}; {TRACK_HINT}")
+    numbers = value.detach().numpy() if isinstance(value, Tensor) else value
+    if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "biuf":
+        raise DataError(f"{path}: {key} is a {type(value).__name__}, expected an array {expected}; {TRACK_HINT}")
+    array = torch.from_numpy(numbers.astype(np.float64))
+    fits = array.ndim == len(_WIDTHS[key]) and all(
+        found > 0 if width is None else found == width for found, width in zip(array.shape, _WIDTHS[key], strict=True)
+    )
+    if not fits:
+        raise DataError(f"{path}: {key} has shape {tuple(array.shape)}, expected {expected}; {TRACK_HINT}")
+    if not torch.isfinite(array).all():
+        count = int((~torch.isfinite(array)).sum())
+        raise DataError(f"{path}: {key} has {count} entries that are NaN or infinite, expected none; {TRACK_HINT}")
+    return array
+
+
+def _check_rot6d(path: Path, key: str, value: Tensor) -> None:
+    """Raise DataError unless each pair of rows in `value` [1, 6 m] spans a plane."""
+    rows = value.view(-1, 2, 3)
+    area = torch.linalg.cross(rows[:, 0], rows[:, 1]).norm(dim=-1).min().item()
+    if area < MIN_ROT6D_AREA:
+        found = f"two rows that span {area:.2g}"
+        raise DataError(f"{path}: {key} has {found}, expected the first two rows of a rotation; {TRACK_HINT}")
+
+
+def _check_rotation(path: Path, matrix: Tensor) -> None:
+    """Raise DataError unless `matrix` [3, 3] is a rotation to ROTATION_TOLERANCE."""
+    error = (matrix @ matrix.T - torch.eye(3, dtype=matrix.dtype)).abs().max().item()
+    if error > ROTATION_TOLERANCE or torch.det(matrix) < 0:
+        found = f"determinant {torch.det(matrix).item():.3g} and |R Rᵀ - I| {error:.2g}"
+        raise DataError(f"{path}: opencv.R has {found}, expected a rotation; {TRACK_HINT}")
+
+
+def _check_image_size(path: Path, value: Tensor) -> tuple[int, int]:
+    """(height, width) of `img_size` [2]. Raises DataError unless both are whole and positive."""
+    if (value < 1).any() or (value != value.round()).any():
+        raise DataError(f"{path}: img_size is {value.tolist()}, expected (height, width) in pixels; {TRACK_HINT}")
+    return int(value[0]), int(value[1])
+
+
+def _split_intrinsics(path: Path, matrix: Tensor) -> Tensor:
+    """fx, fy, cx, cy of a camera matrix [3, 3]. Raises DataError unless it is upright, without skew, in pixels."""
+    fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
+    plain = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=matrix.dtype)
+    if min(fx, fy) <= 0 or not torch.allclose(matrix, plain, rtol=0, atol=1e-6 * float(max(fx, fy))):
+        found = [[round(x, 4) for x in row] for row in matrix.tolist()]
+        raise DataError(f"{path}: opencv.K is {found}, expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; {TRACK_HINT}")
+    return torch.stack((fx, fy, cx, cy))
