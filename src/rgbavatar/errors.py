@@ -25,9 +25,21 @@ class CheckpointError(RgbAvatarError):
     """A checkpoint is missing, broken, or of another configuration."""
 
 
+class TrainingError(RgbAvatarError):
+    """Training cannot go on: it diverged, or the device ran out of memory."""
+
+
 class OutputError(RgbAvatarError):
     """A result cannot be written: the folder exists already, or the disk is full."""
 
 
 class ExtensionUnavailableError(RgbAvatarError):
     """The rasterization extension, or its backend for the chosen device, was not built."""
+
+
+class Stopped(Exception):
+    """A signal ended the work, and what was done is saved. exit_code: what a shell reports for it, 128 + the signal."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

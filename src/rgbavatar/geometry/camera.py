@@ -31,6 +31,11 @@ class Camera:
         indices = indices.to(self.intrinsics.device)
         return Camera(self.world_to_camera[indices], self.intrinsics[indices], self.width, self.height)
 
+    def at(self, index: int) -> Camera:
+        """The camera at one index, alone."""
+        one = slice(index, index + 1)
+        return Camera(self.world_to_camera[one], self.intrinsics[one], self.width, self.height)
+
     def to(self, device: torch.device) -> Camera:
         """The same cameras with their tensors on `device`."""
         return Camera(self.world_to_camera.to(device), self.intrinsics.to(device), self.width, self.height)

@@ -1,0 +1,108 @@
+"""What the scripts share: their common arguments, the choice of the device, and how they end.
+
+Exit codes: 0 done; 2 an error that the user can act on, told in one line; 130 or 143 stopped by Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rgbavatar.errors import ConfigError, ExtensionUnavailableError, RgbAvatarError, Stopped
+
+if TYPE_CHECKING:
+    import torch
+
+EXIT_USER_ERROR = 2
+_EXTENSION = "submodules/diff-gaussian-rasterization"
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the arguments that all scripts have."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--subject", default="bala", help="folder of the subject below dataset.data_dir")
+    parser.add_argument("--work_name", required=True, help="name of the run: results lie in OUTPUT_DIR/WORK_NAME/SUBJECT")
+    parser.add_argument("--output_dir", default="output", help="folder of all runs")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, such as training.batch_size=5"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results of an earlier call")
+    return parser
+
+
+def add_training_arguments(parser: argparse.ArgumentParser, config: str) -> None:
+    """The arguments that both training scripts have. config: the default configuration file."""
+    parser.add_argument("--config", default=config, help="configuration file")
+    parser.add_argument("--seed", type=int, help="seed of all random numbers; short for --set seed=N")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    parser.add_argument("--log", action="store_true", help="write TensorBoard curves and pictures into the run's folder")
+
+
+def overrides(arguments: argparse.Namespace) -> list[str]:
+    """The --set arguments, and --seed as the last of them."""
+    seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
+    return [*arguments.set, *seed]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for --device. `auto` takes the first GPU that the extension was built for, else the CPU."""
+    import torch
+    from gaussian_rasterization import built_backends
+
+    usable = torch.cuda.is_available() and "cuda" in built_backends()
+    if name == "auto":
+        return torch.device("cuda" if usable else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        _check_cuda(device)
+        torch.cuda.set_device(device)
+    return device
+
+
+def _check_cuda(device: torch.device) -> None:
+    import torch
+    from gaussian_rasterization import built_backends
+
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
+        raise ConfigError(f"--device {device}: found {count} CUDA devices; give cpu or a smaller index")
+    if "cuda" not in built_backends():
+        raise ExtensionUnavailableError(
+            f"--device {device}: the extension was built for the CPU alone; "
+            f"install nvcc and run `pip install --force-reinstall --no-deps {_EXTENSION}`, or give --device cpu"
+        )
+
+
+def say(line: str) -> None:
+    """One line for the user on standard output."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Call main and leave with the exit codes above. Scripts import heavy modules inside main, so that this sees them fail."""
+    try:
+        main()
+    except RgbAvatarError as error:
+        _leave(f"error: {error}", EXIT_USER_ERROR)
+    except ImportError as error:
+        if "gaussian_rasterization" not in str(error):
+            raise
+        _leave(f"error: the rasterization extension is missing ({error}); run `pip install {_EXTENSION}`", EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        _leave("stopped", 130)
+    except Stopped as stopped:
+        _leave(str(stopped), stopped.exit_code)
+
+
+def _leave(line: str, exit_code: int) -> None:
+    sys.stderr.write(line + "\n")
+    raise SystemExit(exit_code)

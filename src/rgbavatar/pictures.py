@@ -1,0 +1,94 @@
+"""Pictures and videos of a trained avatar: all frames, frames beside the truth, a turntable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rgbavatar.datasets.base import HeadDataset
+from rgbavatar.evaluation import render_dataset
+from rgbavatar.geometry.orbit import orbit
+from rgbavatar.io.images import error_heat_map, save_png, side_by_side, to_picture
+from rgbavatar.io.video import VideoWriter
+from rgbavatar.losses import composite
+from rgbavatar.metrics import psnr
+from rgbavatar.renderer import render
+from rgbavatar.trained import TrainedAvatar
+from rgbavatar.types import Rendering
+
+_SMALLEST_ALPHA = 1.0 / 255.0  # below one 8-bit level the colour of a pixel is of no account
+
+
+def frame_pictures(
+    avatar: TrainedAvatar, dataset: HeadDataset, background: float, alpha: bool, device: torch.device
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Each frame's number and its picture; with `alpha`, straight RGBA, for which the background must be 0."""
+    for batch, rendering in render_dataset(avatar, dataset, background, device, "render"):
+        images = _straight_rgba(rendering) if alpha else rendering.color
+        for position, image in zip(batch.indices.tolist(), images, strict=True):
+            yield int(dataset.numbers[position]), to_picture(image)
+
+
+def compare_pictures(
+    avatar: TrainedAvatar, dataset: HeadDataset, background: float, device: torch.device
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Each frame's number and a picture: truth, avatar and error side by side, with the frame's PSNR."""
+    for batch, rendering in render_dataset(avatar, dataset, background, device, "compare"):
+        target = composite(batch.images, torch.full((len(batch), 3), background, device=device))
+        color = rendering.color.clamp(0.0, 1.0)
+        quality = psnr(color, target).tolist()
+        for i, position in enumerate(batch.indices.tolist()):
+            pictures = [to_picture(target[i]), to_picture(color[i]), error_heat_map(color[i], target[i])]
+            labels = ["truth", f"avatar {quality[i]:.1f} dB", "error, white = 0.2"]
+            yield int(dataset.numbers[position]), side_by_side(pictures, labels)
+
+
+def turntable_pictures(
+    avatar: TrainedAvatar, dataset: HeadDataset, position: int, frames: int, background: float, device: torch.device
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The head of one frame from `frames` directions around it, in equal steps, the first as the camera sees it."""
+    avatar.check_template(dataset.template)
+    batch = dataset.batch(torch.tensor([position]), device)
+    gaussians = avatar.pose(batch.codes, batch.vertices)
+    vertices = batch.vertices[0]
+    center = 0.5 * (vertices.amin(dim=0) + vertices.amax(dim=0))
+    cameras = orbit(batch.camera, center, _up_axis(batch.camera.world_to_camera[0]), frames)
+    color = torch.full((1, 3), background, device=device)
+    for frame in range(frames):
+        with torch.no_grad():
+            rendering = render(gaussians, cameras.at(frame), color)
+        yield frame, to_picture(rendering.color[0])
+
+
+def save_pictures(folder: Path, pictures: Iterable[tuple[int, np.ndarray]]) -> int:
+    """Write each picture as folder/%05d.png. Returns how many. Raises OutputError."""
+    count = 0
+    for number, picture in pictures:
+        save_png(folder / f"{number:05d}.png", picture)
+        count += 1
+    return count
+
+
+def save_video(path: Path, pictures: Iterable[tuple[int, np.ndarray]], frames_per_second: float) -> int:
+    """Encode the pictures in their order. Returns how many. Raises OutputError."""
+    count = 0
+    with VideoWriter(path, frames_per_second) as video:
+        for _, picture in pictures:
+            video.write(picture)
+            count += 1
+    return count
+
+
+def _straight_rgba(rendering: Rendering) -> Tensor:
+    """Undo the premultiplication of a rendering over black. Returns [B, 4, H, W]."""
+    color = rendering.color / rendering.alpha.clamp_min(_SMALLEST_ALPHA)
+    return torch.cat([color, rendering.alpha], dim=1)
+
+
+def _up_axis(world_to_camera: Tensor) -> Tensor:
+    """Up in the picture (-y of the camera) as a direction of the world [3]."""
+    return -world_to_camera[1, :3]

@@ -1,0 +1,121 @@
+"""A trained avatar as scripts use it: read from a checkpoint, posed, rendered, exported.
+
+A checkpoint holds every Gaussian that training started with, so that training can go on; those that no image has shown are
+left out here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rgbavatar.binding.mesh_binding import MeshBinding
+from rgbavatar.config import Config, config_from_dict
+from rgbavatar.errors import CheckpointError
+from rgbavatar.io.avatar_ply import AvatarTable
+from rgbavatar.io.checkpoint import Checkpoint, load_checkpoint
+from rgbavatar.model.avatar import AvatarModel, AvatarShape
+from rgbavatar.renderer import render
+from rgbavatar.templates.base import HeadTemplate
+from rgbavatar.types import Batch, Gaussians, Rendering
+
+
+@dataclass(frozen=True)
+class TrainedAvatar:
+    """The model and its binding, without unseen Gaussians; uses_bases: whether training got as far as the bases."""
+
+    model: AvatarModel
+    binding: MeshBinding
+    config: Config
+    images_seen: int
+    uses_bases: bool
+
+    @torch.no_grad()
+    def pose(self, codes: Tensor, vertices: Tensor) -> Gaussians:
+        """Gaussians in world space for codes [B, C] and the posed mesh vertices [B, V, 3] metres."""
+        local = self.model.blended(self.model.weights(codes)) if self.uses_bases else self.model.unblended(len(codes))
+        return self.binding.to_world(local, vertices)
+
+    @torch.no_grad()
+    def render(self, batch: Batch, background: Tensor) -> Rendering:
+        """The avatar as the frames of a batch show it, over background [B, 3]."""
+        return render(self.pose(batch.codes, batch.vertices), batch.camera, background)
+
+    def check_template(self, template: HeadTemplate) -> None:
+        """Raise CheckpointError unless the template has the mesh that the avatar was trained on."""
+        faces = self.binding.faces.cpu()
+        if faces.shape != template.faces.shape or not torch.equal(faces, template.faces.to(faces.dtype)):
+            raise CheckpointError(
+                f"template.path: found a mesh of {len(template.faces)} faces, expected the one that the avatar was trained "
+                f"on, of {len(faces)} faces: point template.path at the same file"
+            )
+
+
+def load_trained(path: Path, device: torch.device) -> TrainedAvatar:
+    """Read an avatar from a checkpoint. Raises CheckpointError."""
+    return trained_from_checkpoint(load_checkpoint(path, device), str(path))
+
+
+def trained_from_checkpoint(checkpoint: Checkpoint, source: str) -> TrainedAvatar:
+    """The avatar in a checkpoint, on the device where its tensors lie; source names it in errors."""
+    config = config_from_dict(checkpoint.config, source)
+    try:
+        model = _build_model(strip_prefix(checkpoint.model, "avatar."))
+        binding = MeshBinding(**strip_prefix(checkpoint.model, "binding."))
+        visible = _visible(checkpoint.model["seen"], config)
+    except (KeyError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{source}: holds no avatar of this version ({reason}); train again") from error
+    uses_bases = checkpoint.images_seen > config.training.bases_after
+    return TrainedAvatar(model.select(visible), binding.select(visible), config, checkpoint.images_seen, uses_bases)
+
+
+def pack_avatar(model: AvatarModel, binding: MeshBinding, seen: Tensor) -> dict[str, Tensor]:
+    """The tensors of an avatar by name, for a checkpoint. seen [N] bool."""
+    tensors = {f"avatar.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"binding.{item.name}": getattr(binding, item.name) for item in dataclasses.fields(binding)}
+    return tensors | {"seen": seen}
+
+
+def strip_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def to_table(avatar: TrainedAvatar) -> AvatarTable:
+    """The arrays of an avatar for model.ply; the network's layers follow each other, weight before bias."""
+    base, basis = avatar.model.base, avatar.model.basis
+    arrays = {
+        "mean": base.mean,
+        "rotation": base.rotation,
+        "sh": base.sh,
+        "opacity_logit": base.opacity_logit,
+        "log_scale": base.log_scale,
+        "basis_mean": basis.mean,
+        "basis_rotation": basis.rotation,
+        "basis_sh": basis.sh,
+        "network": torch.cat([parameter.flatten() for parameter in avatar.model.network.parameters()]),
+        "face": avatar.binding.face_ids.int(),
+        "barycentric": avatar.binding.barycentrics,
+    }
+    return AvatarTable(**{name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()})
+
+
+def _visible(seen: Tensor, config: Config) -> Tensor:
+    """Positions [M] int64 of the Gaussians that some image has shown; all where none could be seen yet."""
+    if not (config.training.color_init and bool(seen.any())):
+        return torch.arange(len(seen), device=seen.device)
+    return torch.nonzero(seen)[:, 0]
+
+
+def _build_model(state: dict[str, Tensor]) -> AvatarModel:
+    first = state["network.layers.0.weight"]
+    bases, count = state["basis.mean"].shape[:2]
+    shape = AvatarShape(count, bases, code_width=first.shape[1], hidden_width=first.shape[0])
+    model = AvatarModel(shape, torch.Generator()).to(first.device)
+    model.load_state_dict(state)
+    return model

@@ -1,0 +1,147 @@
+"""One training step, and the state that a run carries from step to step.
+
+This is the plain path: autograd over the extension's ops and torch's Adam. It is what every faster path must agree with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from gaussian_rasterization import ColorSums
+from torch import Tensor
+
+from rgbavatar.binding.mesh_binding import MeshBinding
+from rgbavatar.config import Config, config_to_dict
+from rgbavatar.errors import CheckpointError, TrainingError
+from rgbavatar.io.checkpoint import Checkpoint
+from rgbavatar.losses import LossWeights, composite, target_alpha, total_loss
+from rgbavatar.metrics import LpipsMetric
+from rgbavatar.model.avatar import AvatarModel
+from rgbavatar.model.color_init import ColorInitializer
+from rgbavatar.renderer import render, render_with_color_sums
+from rgbavatar.trained import pack_avatar, strip_prefix
+from rgbavatar.training.optimizer import make_optimizer, set_learning_rates
+from rgbavatar.training.randomness import Generators
+from rgbavatar.types import Batch, Gaussians, Rendering
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a step showed, on the device it ran on: reading a number waits for the device.
+
+    rendering: before the step's update, over `background` [B, 3]. loss: scalar. terms: each loss term before weighting.
+    """
+
+    rendering: Rendering
+    target: Tensor
+    loss: Tensor
+    terms: dict[str, Tensor]
+
+
+class Trainer:
+    """An avatar in training. `step` is the only method that changes it, but for `restore`."""
+
+    def __init__(
+        self,
+        model: AvatarModel,
+        binding: MeshBinding,
+        config: Config,
+        generators: Generators,
+        lpips: LpipsMetric | None = None,
+    ) -> None:
+        self.model = model
+        self.binding = binding
+        self.config = config
+        self.generators = generators
+        self.optimizer = make_optimizer(model, config.optimizer)
+        device = binding.face_ids.device
+        self.color_init = ColorInitializer(torch.zeros(binding.count, dtype=torch.bool, device=device))
+        self.images_seen = 0
+        self._lpips = lpips
+
+    @property
+    def uses_bases(self) -> bool:
+        """Whether the bases have joined: the base alone is trained first, so that it is not explained away by them."""
+        return self.images_seen >= self.config.training.bases_after
+
+    def step(self, batch: Batch) -> StepReport:
+        """Render a batch over random backgrounds, compare, and update the parameters once (Section 3.3 of the paper)."""
+        background = self._draw_background(batch)
+        weights = self.model.weights(batch.codes) if self.uses_bases else None
+        local = self.model.unblended(len(batch)) if weights is None else self.model.blended(weights)
+        rendering, sums = self._render(self.binding.to_world(local, batch.vertices), batch, background)
+        target = composite(batch.images, background)
+        loss, terms = self._compute_loss(rendering, target, batch, weights)
+        self._update(loss)
+        if sums is not None:
+            self.color_init.apply(sums, self.model.base.sh)
+        self.images_seen += len(batch)
+        return StepReport(rendering, target, loss.detach(), terms)
+
+    def check_finite(self, report: StepReport) -> None:
+        """Raise TrainingError where the loss or a Gaussian is not finite any more. Waits for the device."""
+        invalid = int(report.rendering.num_invalid.sum())
+        if invalid or not bool(torch.isfinite(report.loss)):
+            raise TrainingError(
+                f"training diverged near image {self.images_seen}: loss {float(report.loss):g}, {invalid} Gaussians with "
+                f"values that are not finite; lower the rates in the section `optimizer`. The last checkpoint is kept"
+            )
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that a later run needs to go on, bit for bit."""
+        return Checkpoint(
+            config=config_to_dict(self.config),
+            model=pack_avatar(self.model, self.binding, self.color_init.seen),
+            optimizer=self.optimizer.state_dict(),
+            generators=self.generators.state(),
+            images_seen=self.images_seen,
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of the same subject and sizes. Raises CheckpointError where they differ."""
+        try:
+            self.model.load_state_dict(strip_prefix(checkpoint.model, "avatar."))
+            self.optimizer.load_state_dict(checkpoint.optimizer)
+            self.generators.restore(checkpoint.generators)
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"the checkpoint does not fit this configuration and template: {reason}") from error
+        self.color_init = ColorInitializer(checkpoint.model["seen"].to(self.binding.face_ids.device))
+        self.images_seen = checkpoint.images_seen
+
+    def _draw_background(self, batch: Batch) -> Tensor:
+        background = torch.rand(len(batch), 3, generator=self.generators["background"])
+        return background.to(batch.images.device, non_blocking=True)
+
+    def _render(
+        self, gaussians: Gaussians, batch: Batch, background: Tensor
+    ) -> tuple[Rendering, ColorSums | None]:
+        if not self.config.training.color_init:
+            return render(gaussians, batch.camera, background), None
+        return render_with_color_sums(gaussians, batch.camera, background, batch.images, self.color_init.unseen)
+
+    def _compute_loss(
+        self, rendering: Rendering, target: Tensor, batch: Batch, weights: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        basis = self.model.basis
+        return total_loss(
+            rendering,
+            target,
+            target_alpha(batch.images),
+            self.config.loss if weights is not None else _without_bases(self.config.loss),
+            blend_weights=weights,
+            bases=(basis.mean, basis.rotation, basis.sh),
+            lpips=self._lpips,
+        )
+
+    def _update(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        set_learning_rates(self.optimizer, self.config.optimizer, self.images_seen)
+        self.optimizer.step()
+
+
+def _without_bases(weights: LossWeights) -> LossWeights:
+    return dataclasses.replace(weights, sparsity=0.0, orthogonality=0.0)
