@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Train an avatar on a recorded subject."""
 
-from pathlib import Path
-
-from rgbavatar.cli import add_training_arguments, choose_device, make_parser, overrides, run_script, say
+from rgbavatar.cli import add_training_arguments, make_parser, run_script
 
 
 def main() -> None:
@@ -14,34 +12,12 @@ def main() -> None:
     parser.add_argument("--preload", action="store_true", help="hold all images in memory")
     arguments = parser.parse_args()
 
-    from rgbavatar.config import config_to_yaml, load_config
     from rgbavatar.datasets.base import Split
-    from rgbavatar.io.files import write_text
-    from rgbavatar.io.metrics_log import open_log
-    from rgbavatar.io.run_dir import create_run_dir
-    from rgbavatar.subject import load_subject
+    from rgbavatar.training.job import training_job
     from rgbavatar.training.offline import train_offline
-    from rgbavatar.training.report import write_speed_report
-    from rgbavatar.training.setup import build_trainer, resume_trainer
 
-    config = load_config(Path(arguments.config), overrides(arguments))
-    device = choose_device(arguments.device)
-    dataset = load_subject(config, arguments.subject, Split(arguments.split), device, arguments.preload)
-    trainer = build_trainer(config, dataset.template, device)
-    run = create_run_dir(
-        Path(arguments.output_dir), arguments.work_name, arguments.subject, arguments.overwrite, arguments.resume
-    )
-    if arguments.resume:
-        resume_trainer(trainer, run.checkpoint)
-    write_text(run.config, config_to_yaml(config))
-    log = open_log(run.log if arguments.log else None)
-    try:
-        speed = train_offline(trainer, dataset, run, log, device)
-    finally:
-        log.close()
-        dataset.close()
-    write_speed_report(run.speed, speed, trainer, device)
-    say(f"trained on {speed.images} images, {speed.images_per_second:.1f} images/s: {run.path}")
+    with training_job(arguments, Split(arguments.split), arguments.preload) as job:
+        job.report(train_offline(job.trainer, job.dataset, job.run, job.log, job.device))
 
 
 if __name__ == "__main__":

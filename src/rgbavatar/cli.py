@@ -41,18 +41,25 @@ def add_training_arguments(parser: argparse.ArgumentParser, config: str) -> None
     parser.add_argument("--log", action="store_true", help="write TensorBoard curves and pictures into the run's folder")
 
 
-def overrides(arguments: argparse.Namespace) -> list[str]:
-    """The --set arguments, and --seed as the last of them."""
-    seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
-    return [*arguments.set, *seed]
+def add_result_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of scripts that read a trained avatar: they take the run's own configuration unless told otherwise."""
+    parser.add_argument("--config", type=Path, help="configuration file to take in place of the run's own")
+
+
+def positive(text: str) -> float:
+    """An argument that is a finite number above 0."""
+    value = float(text)
+    if not 0.0 < value < float("inf"):
+        raise ValueError(text)
+    return value
 
 
 def choose_device(name: str) -> torch.device:
     """The device for --device. `auto` takes the first GPU that the extension was built for, else the CPU."""
     import torch
-    from gaussian_rasterization import built_backends
+    from gaussian_rasterization import backends
 
-    usable = torch.cuda.is_available() and "cuda" in built_backends()
+    usable = torch.cuda.is_available() and "cuda" in backends()
     if name == "auto":
         return torch.device("cuda" if usable else "cpu")
     try:
@@ -69,12 +76,12 @@ def choose_device(name: str) -> torch.device:
 
 def _check_cuda(device: torch.device) -> None:
     import torch
-    from gaussian_rasterization import built_backends
+    from gaussian_rasterization import backends
 
     count = torch.cuda.device_count()
     if (device.index or 0) >= count:
         raise ConfigError(f"--device {device}: found {count} CUDA devices; give cpu or a smaller index")
-    if "cuda" not in built_backends():
+    if "cuda" not in backends():
         raise ExtensionUnavailableError(
             f"--device {device}: the extension was built for the CPU alone; "
             f"install nvcc and run `pip install --force-reinstall --no-deps {_EXTENSION}`, or give --device cpu"

@@ -100,6 +100,14 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     return config_from_dict(settings, str(path))
 
 
+def override_config(config: Config, overrides: list[str]) -> Config:
+    """The same configuration with settings changed by `key=value`, later ones last."""
+    settings = config_to_dict(config)
+    for override in overrides:
+        _apply_override(settings, override)
+    return config_from_dict(settings, "--set")
+
+
 def config_from_dict(settings: dict[str, Any], source: str) -> Config:
     """Build a Config from nested dicts. Missing keys take their defaults; source names the origin in errors."""
     return _build(Config, settings, "", source)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from rgbavatar.datasets.base import HeadDataset
+from rgbavatar.cli import say
+from rgbavatar.datasets.base import HeadDataset, Split
+from rgbavatar.io.run_dir import RunDir, refuse_existing
 from rgbavatar.losses import composite
-from rgbavatar.metrics import LpipsMetric, join_frames, measure_frames
+from rgbavatar.metrics import LpipsMetric, join_frames, load_lpips, measure_frames, write_metrics
+from rgbavatar.subject import load_subject, load_template
 from rgbavatar.trained import TrainedAvatar
 from rgbavatar.types import Batch, Rendering
 
+BLACK, WHITE = 0.0, 1.0  # grey levels of a background
 EVALUATION_BATCH = 8  # images rendered at once: enough to keep all cores busy, little enough for any memory
 
 
@@ -44,3 +50,37 @@ def evaluate(
         target = composite(batch.images, torch.full((len(batch), 3), background, device=device))
         parts.append(measure_frames(rendering.color, target, lpips))
     return join_frames(parts)
+
+
+def evaluate_run(
+    run: RunDir, avatar: TrainedAvatar, subject: str, device: torch.device, vgg_weights: Path | None, overwrite: bool
+) -> None:
+    """Measure the training and the test frames of the subject that a run was trained on, and write what was found.
+
+    Frames that follow from the configuration: the last dataset.test_frames are the test. Raises OutputError where results
+    lie there already, unless overwrite.
+    """
+    splits = [Split.TRAIN, Split.TEST] if avatar.config.dataset.test_frames else [Split.TRAIN]
+    folders = {split: run.metrics_of(split.value) for split in splits}
+    for folder in folders.values():
+        refuse_existing(folder / "metrics.json", overwrite)
+    lpips, advice = load_lpips(device, vgg_weights)
+    if lpips is None:
+        say(advice)
+    template = load_template(avatar.config)
+    for split, folder in folders.items():
+        with closing(load_subject(avatar.config, subject, split, device, preload=False, template=template)) as dataset:
+            per_frame = evaluate(avatar, dataset, BLACK, device, lpips, f"{split.value} frames")
+            write_metrics(folder, per_frame, dataset.numbers.tolist(), _protocol(avatar, dataset, split))
+        say((folder / "metrics.txt").read_text().rstrip())
+
+
+def _protocol(avatar: TrainedAvatar, dataset: HeadDataset, split: Split) -> dict[str, str | int | float]:
+    return {
+        "subject": dataset.subject,
+        "split": split.value,
+        "background": "black",
+        "resolution": f"{dataset.images.width}x{dataset.images.height}",
+        "images_trained": avatar.images_seen,
+        "gaussians": avatar.binding.count,
+    }

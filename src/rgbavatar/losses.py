@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rgbavatar.checks import check_image_pair, check_same_shape, describe
 from rgbavatar.errors import ConfigError
@@ -37,7 +38,9 @@ class LossWeights:
             if not 0.0 <= value < float("inf"):
                 raise ConfigError(f"loss weight {name} is {value}, expected a finite number of at least 0")
         if not any(asdict(self).values()):
-            raise ConfigError("all loss weights are 0, so there is nothing to learn; give at least one, such as l1: 1.0")
+            raise ConfigError(
+                "all loss weights are 0, so there is nothing to learn; give at least one, such as l1: 1.0"
+            )
 
 
 def composite(images: Tensor, background: Tensor) -> Tensor:
@@ -60,7 +63,7 @@ def target_alpha(images: Tensor) -> Tensor:
 def l1_loss(prediction: Tensor, target: Tensor) -> Tensor:
     """The mean absolute difference of two tensors of one shape, as a scalar."""
     check_same_shape("prediction", prediction, "target", target)
-    return _L1.apply(prediction, target)
+    return functional.l1_loss(prediction, target)
 
 
 def ssim_loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -144,20 +147,3 @@ def _compute_term(name: str, arguments: tuple[Any, ...]) -> Tensor:
     if any(argument is None for argument in arguments):
         raise ValueError(f"the loss term {name!r} has a weight, but total_loss was not given what it needs")
     return _TERMS[name](*arguments)
-
-
-class _L1(torch.autograd.Function):
-    """Mean absolute difference in fewer passes over memory than autograd's own: a third of the time on the CPU."""
-
-    @staticmethod
-    def forward(ctx: Any, prediction: Tensor, target: Tensor) -> Tensor:
-        difference = prediction - target
-        ctx.save_for_backward(difference)
-        return difference.abs().mean()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        (difference,) = ctx.saved_tensors
-        gradient = difference.sign().mul_(gradients[0] / difference.numel())
-        for_prediction, for_target = ctx.needs_input_grad
-        return gradient if for_prediction else None, -gradient if for_target else None

@@ -3,24 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rgbavatar.datasets.base import HeadDataset
-from rgbavatar.evaluation import render_dataset
+from rgbavatar.cli import say
+from rgbavatar.datasets.base import HeadDataset, Split
+from rgbavatar.errors import ConfigError
+from rgbavatar.evaluation import BLACK, WHITE, render_dataset
 from rgbavatar.geometry.orbit import orbit
 from rgbavatar.io.images import error_heat_map, save_png, side_by_side, to_picture
+from rgbavatar.io.run_dir import RunDir, refuse_existing
 from rgbavatar.io.video import VideoWriter
 from rgbavatar.losses import composite
 from rgbavatar.metrics import psnr
 from rgbavatar.renderer import render
+from rgbavatar.subject import load_subject
 from rgbavatar.trained import TrainedAvatar
 from rgbavatar.types import Rendering
 
 _SMALLEST_ALPHA = 1.0 / 255.0  # below one 8-bit level the colour of a pixel is of no account
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """What render.py was asked for. mode: frames, compare or turntable; video: mode.mp4 instead of pictures."""
+
+    mode: str = "frames"
+    split: Split = Split.ALL
+    white: bool = False
+    alpha: bool = False
+    video: bool = False
+    frames_per_second: float = 25.0
+    turntable_frames: int = 120
+    overwrite: bool = False
+
+
+def render_run(
+    run: RunDir, avatar: TrainedAvatar, subject: str, options: RenderOptions, device: torch.device
+) -> None:
+    """Render the avatar of a run and say where the result lies. Raises OutputError where one lies there already."""
+    if options.alpha and (options.white or options.video or options.mode != "frames"):
+        raise ConfigError("--alpha gives RGBA pictures of frames: leave out --white_bg, --video and --mode")
+    target = run.video(options.mode) if options.video else run.pictures_of(options.mode)
+    refuse_existing(target, options.overwrite)
+    with closing(load_subject(avatar.config, subject, options.split, device, preload=False)) as dataset:
+        pictures = _pictures(avatar, dataset, options, device)
+        if options.video:
+            count = save_video(target, pictures, options.frames_per_second)
+        else:
+            count = save_pictures(target, pictures)
+    say(f"{count} pictures: {target}")
+
+
+def _pictures(
+    avatar: TrainedAvatar, dataset: HeadDataset, options: RenderOptions, device: torch.device
+) -> Iterator[tuple[int, np.ndarray]]:
+    background = WHITE if options.white else BLACK
+    if options.mode == "compare":
+        return compare_pictures(avatar, dataset, background, device)
+    if options.mode == "turntable":
+        return turntable_pictures(avatar, dataset, 0, options.turntable_frames, background, device)
+    return frame_pictures(avatar, dataset, background, options.alpha, device)
 
 
 def frame_pictures(

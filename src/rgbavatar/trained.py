@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from rgbavatar.binding.mesh_binding import MeshBinding
-from rgbavatar.config import Config, config_from_dict
+from rgbavatar.config import Config, config_from_dict, load_config, override_config
 from rgbavatar.errors import CheckpointError
 from rgbavatar.io.avatar_ply import AvatarTable
 from rgbavatar.io.checkpoint import Checkpoint, load_checkpoint
+from rgbavatar.io.run_dir import RunDir
 from rgbavatar.model.avatar import AvatarModel, AvatarShape
 from rgbavatar.renderer import render
 from rgbavatar.templates.base import HeadTemplate
@@ -53,6 +54,16 @@ class TrainedAvatar:
                 f"template.path: found a mesh of {len(template.faces)} faces, expected the one that the avatar was trained "
                 f"on, of {len(faces)} faces: point template.path at the same file"
             )
+
+
+def open_trained(run: RunDir, config: Path | None, overrides: list[str], device: torch.device) -> TrainedAvatar:
+    """The avatar of a run, with the run's own configuration or that of a file, changed by `key=value`.
+
+    Raises CheckpointError, ConfigError.
+    """
+    avatar = load_trained(run.checkpoint, device)
+    base = load_config(config) if config is not None else avatar.config
+    return dataclasses.replace(avatar, config=override_config(base, overrides))
 
 
 def load_trained(path: Path, device: torch.device) -> TrainedAvatar:

@@ -21,12 +21,12 @@ _RESULTS = tuple(
     for pattern in (
         r"config\.yaml|checkpoint\.pt|model\.ply|speed\.txt",
         r"[a-z_]+\.(mp4|webm|gif)",
-        r"images/((train|test)/)?\d{5,}\.png",
+        r"images/((compare|turntable)/)?\d{5,}\.png",
         r"metrics/(train|test)/metrics\.(npz|json|txt)",
         r"tensorboard/events\.out\.tfevents\..+",
     )
 )
-_RESULT_FOLDERS = ("", "images", "images/train", "images/test", "metrics/train", "metrics/test", "tensorboard")
+_RESULT_FOLDERS = ("", "images", "images/compare", "images/turntable", "metrics/train", "metrics/test", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class RunDir:
         """The folder of rendered images."""
         return self.path / "images"
 
-    def images_of(self, split: str) -> Path:
-        """The folder of the rendered images of a split, named by frame number: `%05d.png`."""
-        return self.images / _checked_split(split)
+    def pictures_of(self, mode: str) -> Path:
+        """The folder of the pictures of a way of rendering, `%05d.png`: that of `frames` is the images folder itself."""
+        return self.images if mode == "frames" else self.images / mode
 
     def metrics_of(self, split: str) -> Path:
         """The folder of the metrics of a split: metrics.npz, metrics.json, metrics.txt."""
@@ -105,6 +105,12 @@ def open_run_dir(root: Path, work_name: str, subject: str) -> RunDir:
     return run
 
 
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise OutputError where a result lies at `path` already, unless it may be replaced."""
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; give --overwrite to replace it")
+
+
 def remove_results(run: RunDir) -> None:
     """Remove the files of `run` that carry a result's name; leave all others, and follow no link. Raises OutputError."""
     for path in list(_result_files(run.path)):
@@ -118,9 +124,9 @@ def _result_files(folder: Path) -> Iterator[Path]:
     for name in _RESULT_FOLDERS:
         if _has_link(folder, name):
             raise OutputError(f"{folder / name}: is a link, whose files --overwrite does not touch; remove the link")
-        for path in sorted((folder / name).glob("*")) + sorted((folder / name).glob(".*")):
-            if _is_result(path.relative_to(folder), path):
-                yield path
+        if (folder / name).is_dir():
+            paths = sorted((folder / name).iterdir())
+            yield from (path for path in paths if _is_result(path.relative_to(folder), path))
 
 
 def _has_link(folder: Path, name: str) -> bool:
