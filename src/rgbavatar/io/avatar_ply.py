@@ -18,7 +18,7 @@ is in the comment `weight_module_count`. A reader that knows only weight_module 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -56,7 +56,11 @@ class AvatarTable:
 def export_avatar_ply(path: Path, table: AvatarTable) -> None:
     """Write `table` to `path` aside. Raises OutputError; ValueError when the arrays do not fit each other."""
     _check_table(table)
-    columns = {**_gaussian_columns(table), **_network_columns(table.network, len(table.mean)), **_binding_columns(table)}
+    columns = {
+        **_gaussian_columns(table),
+        **_network_columns(table.network, len(table.mean)),
+        **_binding_columns(table),
+    }
     write_ply(path, columns, (f"{_COUNT_COMMENT} {table.network.size}",))
 
 
@@ -140,14 +144,18 @@ class _Columns:
         """[N, len(names)] float32."""
         missing = [name for name in names if name not in self.columns]
         if missing:
-            raise DataError(f"{self.path}: property {missing[0]!r} is missing; expected an avatar's table, export it again")
+            raise DataError(
+                f"{self.path}: property {missing[0]!r} is missing; expected an avatar's table, export it again"
+            )
         return np.stack([self.columns[name].astype(np.float32, copy=False) for name in names], axis=1)
 
     def stack_basis(self, prefix: str, width: int) -> np.ndarray:
         """[K, N, width] float32, with K as many as there are columns."""
         count = sum(name.startswith(f"{prefix}_") for name in self.columns)
         if count == 0 or count % width:
-            raise DataError(f"{self.path}: {count} properties {prefix}_*, expected a multiple of {width}; export it again")
+            raise DataError(
+                f"{self.path}: {count} properties {prefix}_*, expected a multiple of {width}; export it again"
+            )
         stacked = self.stack(_numbered(prefix, count))
         return np.ascontiguousarray(stacked.reshape(-1, count // width, width).transpose(1, 0, 2))
 

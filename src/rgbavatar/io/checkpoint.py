@@ -106,7 +106,9 @@ def _read_content(path: Path) -> object:
         raise
     except Exception as error:  # damaged bytes can raise anything at all
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: broken, or not a checkpoint ({reason}); train again or restore a copy") from error
+        raise CheckpointError(
+            f"{path}: broken, or not a checkpoint ({reason}); train again or restore a copy"
+        ) from error
 
 
 def _unpack(path: Path) -> object:

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rgbavatar.errors import OutputError
@@ -60,20 +60,22 @@ def write_aside(path: Path) -> Iterator[Path]:
     The partial file lies in the same folder, which is created if missing, and keeps the suffix of `path`. When anything is
     raised the partial file is removed and a previous `path` stays as it was; an OSError becomes an OutputError.
     """
-    if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: cannot be written: it exists and is not a regular file; move it away")
-    make_folder(path.parent)
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: cannot be written: it exists and is not a regular file; move it away")
+        make_folder(path.parent)
         _create_empty(partial)
         yield partial
         _flush_to_disk(partial)
         os.replace(partial, path)
-        _flush_to_disk(path.parent)
     except OSError as error:
         raise output_error(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
+    with suppress(OSError):  # the file is in place; some file systems cannot flush a folder
+        _flush_to_disk(path.parent)
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

@@ -70,11 +70,10 @@ def error_heat_map(prediction: Tensor, target: Tensor, full_scale: float = 0.2) 
 
 
 def _add_label(picture: np.ndarray, label: str) -> np.ndarray:
-    strip = np.zeros((_LABEL_HEIGHT, *picture.shape[1:]), np.uint8)
-    color = (*_TEXT_COLOR, 255)[: picture.shape[2]]
-    if picture.shape[2] == 4:
-        strip[..., 3] = 255
-    cv2.putText(strip, label, (4, _LABEL_BASELINE), cv2.FONT_HERSHEY_SIMPLEX, _LABEL_SIZE, color, 1, cv2.LINE_AA)
+    text = np.zeros((_LABEL_HEIGHT, picture.shape[1], 3), np.uint8)
+    cv2.putText(text, label, (4, _LABEL_BASELINE), cv2.FONT_HERSHEY_SIMPLEX, _LABEL_SIZE, _TEXT_COLOR, 1, cv2.LINE_AA)
+    strip = np.full((_LABEL_HEIGHT, *picture.shape[1:]), 255, np.uint8)
+    strip[..., :3] = text
     return np.concatenate([strip, picture])
 
 

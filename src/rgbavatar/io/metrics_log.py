@@ -86,5 +86,7 @@ def _open_writer(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise OutputError(f"{folder}: --log needs TensorBoard, which is missing; run: pip install tensorboard") from error
+        raise OutputError(
+            f"{folder}: --log needs TensorBoard, which is missing; run: pip install tensorboard"
+        ) from error
     return SummaryWriter(str(folder))

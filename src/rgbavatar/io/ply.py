@@ -52,7 +52,9 @@ def read_ply(path: Path) -> PlyTable:
     layout, count = _parse_header(path, lines)
     expected = start + count * layout.itemsize
     if len(content) != expected:
-        raise DataError(f"{path}: holds {len(content)} bytes, expected {expected} for {count} vertices; export it again")
+        raise DataError(
+            f"{path}: holds {len(content)} bytes, expected {expected} for {count} vertices; export it again"
+        )
     rows = np.frombuffer(content, layout, count, start)
     columns = {name: np.ascontiguousarray(rows[name]) for name in layout.names or ()}
     return PlyTable(columns, tuple(line.partition(" ")[2] for line in lines if line.startswith("comment ")))
@@ -74,7 +76,12 @@ def _check_columns(columns: Mapping[str, np.ndarray], comments: Sequence[str]) -
 
 
 def _format_header(layout: np.dtype, count: int, comments: Sequence[str]) -> bytes:
-    lines = ["ply", "format binary_little_endian 1.0", *(f"comment {text}" for text in comments), f"element vertex {count}"]
+    lines = [
+        "ply",
+        "format binary_little_endian 1.0",
+        *(f"comment {text}" for text in comments),
+        f"element vertex {count}",
+    ]
     lines += [f"property {_WRITTEN_TYPES[layout[name]]} {name}" for name in layout.names or ()]
     return ("\n".join([*lines, "end_header"]) + "\n").encode("ascii")
 

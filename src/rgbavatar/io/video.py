@@ -12,10 +12,10 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, final
 
 import imageio_ffmpeg
 import numpy as np
@@ -31,6 +31,11 @@ _ENCODERS: dict[str, tuple[str, ...]] = {
 _NO_SPACE = os.strerror(errno.ENOSPC)
 
 
+class _Discarded(Exception):
+    """Makes write_aside drop its partial file without seeing what the body raised."""
+
+
+@final
 class VideoWriter:
     """A context that encodes the frames it is given into `path`; the file appears, whole, when the context ends well.
 
@@ -61,8 +66,7 @@ class VideoWriter:
 
     def write(self, frame: np.ndarray) -> None:
         """Encode one frame; all have the shape of the first. Raises OutputError when ffmpeg has failed."""
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or (self._shape or frame.shape) != frame.shape:
-            raise ValueError(f"frame is {frame.dtype} {list(frame.shape)}, expected uint8 {list(self._shape) or '[H, W, 3]'}")
+        _check_frame(frame, self._shape or frame.shape)
         padded = _pad_to_even(frame)
         if self._process is None:
             self._process = self._start(padded.shape[1], padded.shape[0])
@@ -74,51 +78,44 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Finish the file, or discard it when the body has raised."""
-        with self._stack:
+        with suppress(_Discarded), self._stack:
             if error is not None:
                 self._stop()
-                raise error
-            self._finish()
+                raise _Discarded
+            try:
+                self._finish()
+            finally:
+                self._stop()
 
     def _start(self, width: int, height: int) -> subprocess.Popen[bytes]:
-        source = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{self._rate:.6f}", "-i", "-")
-        quiet = ("-hide_banner", "-v", "error", "-nostats", "-progress", "pipe:1", "-y")
-        target = (*_ENCODERS[self._path.suffix], str(self._partial))
-        return subprocess.Popen(
-            (imageio_ffmpeg.get_ffmpeg_exe(), *quiet, *source, *target),
-            stdin=subprocess.PIPE, stdout=self._progress, stderr=self._messages,
-        )  # fmt: skip
+        source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {self._rate:.6f} -i -".split()
+        quiet = ["-hide_banner", "-v", "error", "-nostats", "-progress", "pipe:1", "-y"]
+        command = [_find_ffmpeg(self._path), *quiet, *source, *_ENCODERS[self._path.suffix], f"file:{self._partial}"]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self._progress, stderr=self._messages)
 
     def _feed(self, process: subprocess.Popen[bytes], content: bytes) -> None:
-        assert process.stdin is not None
         try:
-            process.stdin.write(content)
+            _pipe(process).write(content)
         except OSError as error:
-            process.wait()
-            raise self._failure(process.returncode) from error
+            raise self._failure(process.wait()) from error
 
     def _finish(self) -> None:
         if self._process is None:
             raise OutputError(f"{self._path}: no frame was given, so there is no video to write")
-        self._feed_end(self._process)
+        with suppress(OSError):  # a broken pipe shows in the exit code
+            _pipe(self._process).close()
         if self._process.wait() != 0:
             raise self._failure(self._process.returncode)
         written = _last_frame_number(_read_text(self._progress))
         if written != self._count:
-            raise OutputError(f"{self._path}: ffmpeg wrote {written} of {self._count} frames; check the disk and run again")
-
-    def _feed_end(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None
-        try:
-            process.stdin.close()
-        except OSError as error:
-            process.wait()
-            raise self._failure(process.returncode) from error
+            found = f"{written} of {self._count} frames"
+            raise OutputError(f"{self._path}: ffmpeg wrote {found}; check the disk and run again")
 
     def _stop(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            with suppress(OSError, ValueError):  # the pipe is broken, or closed already
+                self._process.communicate()
 
     def _failure(self, code: int) -> OutputError:
         """What ffmpeg said before it ended with `code`, as one line."""
@@ -134,6 +131,23 @@ def write_video(path: Path, frames: Sequence[np.ndarray], frames_per_second: flo
     with VideoWriter(path, frames_per_second) as video:
         for frame in frames:
             video.write(frame)
+
+
+def _check_frame(frame: np.ndarray, shape: tuple[int, ...]) -> None:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
+        raise ValueError(f"frame is {frame.dtype} {list(frame.shape)}, expected uint8 [H, W, 3] as the first one")
+
+
+def _find_ffmpeg(path: Path) -> str:
+    try:
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise OutputError(f"{path}: there is no ffmpeg to encode it; run: pip install imageio-ffmpeg") from error
+
+
+def _pipe(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert process.stdin is not None
+    return process.stdin
 
 
 def _pad_to_even(frame: np.ndarray) -> np.ndarray:
