@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rgbavatar.errors import ConfigError, ExtensionUnavailableError, RgbAvatarError, Stopped
@@ -23,11 +24,17 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the arguments that all scripts have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--subject", default="bala", help="folder of the subject below dataset.data_dir")
-    parser.add_argument("--work_name", required=True, help="name of the run: results lie in OUTPUT_DIR/WORK_NAME/SUBJECT")
+    parser.add_argument(
+        "--work_name", required=True, help="name of the run: results lie in OUTPUT_DIR/WORK_NAME/SUBJECT"
+    )
     parser.add_argument("--output_dir", default="output", help="folder of all runs")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, such as training.batch_size=5"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a setting, such as training.batch_size=5",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace results of an earlier call")
     return parser
@@ -38,7 +45,9 @@ def add_training_arguments(parser: argparse.ArgumentParser, config: str) -> None
     parser.add_argument("--config", default=config, help="configuration file")
     parser.add_argument("--seed", type=int, help="seed of all random numbers; short for --set seed=N")
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
-    parser.add_argument("--log", action="store_true", help="write TensorBoard curves and pictures into the run's folder")
+    parser.add_argument(
+        "--log", action="store_true", help="write TensorBoard curves and pictures into the run's folder"
+    )
 
 
 def add_result_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +112,9 @@ def run_script(main: Callable[[], None]) -> None:
     except ImportError as error:
         if "gaussian_rasterization" not in str(error):
             raise
-        _leave(f"error: the rasterization extension is missing ({error}); run `pip install {_EXTENSION}`", EXIT_USER_ERROR)
+        _leave(
+            f"error: the rasterization extension is missing ({error}); run `pip install {_EXTENSION}`", EXIT_USER_ERROR
+        )
     except KeyboardInterrupt:
         _leave("stopped", 130)
     except Stopped as stopped:

@@ -25,18 +25,24 @@ def _setting(default: Any, low: float | None = None, high: float | None = None, 
 
 @dataclass(frozen=True)
 class DatasetConfig:
+    """Which frames: data_dir/SUBJECT, the last test_frames of it held out."""
+
     data_dir: str = "data/INSTA"
     test_frames: int = _setting(350, low=0)
 
 
 @dataclass(frozen=True)
 class TemplateConfig:
+    """Which head mesh: a FLAME file, with or without a patch that closes the mouth from the inside."""
+
     path: str = "data/FLAME2020/generic_model.pkl"
     mouth_interior: bool = False
 
 
 @dataclass(frozen=True)
 class ModelConfig:
+    """The avatar's sizes and first values; initial_scale in metres."""
+
     tex_size: int = _setting(256, low=2, high=4096)
     num_bases: int = _setting(20, low=1, high=512)
     hidden_width: int = _setting(128, low=1, high=4096)
@@ -46,6 +52,8 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
+    """How long and how; all counts are images, not steps."""
+
     images: int = _setting(50_000, low=1)
     batch_size: int = _setting(10, low=1, high=1024)
     bases_after: int = _setting(3_000, low=0)
@@ -57,6 +65,8 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
+    """Learning rates of Adam for each kind of parameter; the bases' are relative to the base's."""
+
     mean: float = _setting(8e-4, low=0)
     mean_final: float = _setting(8e-6, low=1e-12)
     mean_decay_images: int = _setting(30_000, low=1)
@@ -72,6 +82,8 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class OnlineConfig:
+    """The pools of frames that online training draws from."""
+
     local_frames: int = _setting(150, low=1)
     local_age_coefficient: float = _setting(1.0, low=0, high=100)
     global_frames: int = _setting(1_000, low=1)
@@ -82,13 +94,15 @@ class OnlineConfig:
 
 @dataclass(frozen=True)
 class Config:
+    """The whole configuration; config/offline.yaml explains every value."""
+
     seed: int = _setting(0, low=0, high=2**31 - 1)
     dataset: DatasetConfig = DatasetConfig()
     template: TemplateConfig = TemplateConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    loss: LossWeights = LossWeights()
+    loss: LossWeights = field(default_factory=LossWeights)
     online: OnlineConfig = OnlineConfig()
 
 

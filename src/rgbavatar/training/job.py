@@ -36,7 +36,9 @@ class TrainingJob:
     def report(self, speed: TrainingSpeed) -> None:
         """Write speed.txt, and say where the results lie."""
         write_speed_report(self.run.speed, speed, self.trainer, self.device)
-        say(f"trained on {speed.images} images, {speed.images_per_second:.1f} images/s; the avatar is in {self.run.path}")
+        say(
+            f"trained on {speed.images} images, {speed.images_per_second:.1f} images/s; the avatar is in {self.run.path}"
+        )
 
 
 @contextmanager

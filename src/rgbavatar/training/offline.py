@@ -44,7 +44,9 @@ def train_offline(
             bar.update(len(batch))
             if stop.requested:
                 save_run(trainer, run)
-                raise Stopped(stop.number, f"stopped at image {trainer.images_seen}; {run.path} is saved, go on with --resume")
+                raise Stopped(
+                    stop.number, f"stopped at image {trainer.images_seen}; {run.path} is saved, go on with --resume"
+                )
     save_run(trainer, run)
     return TrainingSpeed(trainer.images_seen - first, time.perf_counter() - start)
 

@@ -47,7 +47,7 @@ class Prefetcher:
                 if not self._put(load(positions)):
                     return
             self._put(None)
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that asks for the batch
+        except BaseException as error:  # raised again in the thread that asks for the batch
             self._put(error)
 
     def _put(self, item: Batch | BaseException | None) -> bool:

@@ -115,9 +115,7 @@ class Trainer:
         background = torch.rand(len(batch), 3, generator=self.generators["background"])
         return background.to(batch.images.device, non_blocking=True)
 
-    def _render(
-        self, gaussians: Gaussians, batch: Batch, background: Tensor
-    ) -> tuple[Rendering, ColorSums | None]:
+    def _render(self, gaussians: Gaussians, batch: Batch, background: Tensor) -> tuple[Rendering, ColorSums | None]:
         if not self.config.training.color_init:
             return render(gaussians, batch.camera, background), None
         return render_with_color_sums(gaussians, batch.camera, background, batch.images, self.color_init.unseen)
