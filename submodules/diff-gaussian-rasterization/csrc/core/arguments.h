@@ -40,9 +40,8 @@ template <typename T> GR_HD Camera<T> load_camera(const SceneArguments<T>& scene
 
 // What compositing writes. Planar images.
 template <typename T> struct ImageArguments {
-  T* color;                   // [B, 3, H, W], over the background
-  T* alpha;                   // [B, 1, H, W]: 1 - the transmittance behind the last Gaussian
-  std::int32_t* num_invalid;  // [B]
+  T* color;  // [B, 3, H, W], over the background
+  T* alpha;  // [B, 1, H, W]: 1 - the transmittance behind the last Gaussian
 };
 
 // What colour initialisation reads and writes beside the images.

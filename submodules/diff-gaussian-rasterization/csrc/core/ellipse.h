@@ -48,13 +48,13 @@ template <typename T> GR_HD Ellipse<T> ellipse_of(const Splat<T>& s) {
 
 // Least value of the form over the rectangle [x0, x1] x [y0, y1] of pixel coordinates. It is convex with its minimum 0 at the centre, so
 // outside the centre the minimum lies on an edge that faces the centre; along an edge the form is a parabola: its vertex, clamped.
+// (Beside or above the centre one of the two candidates is merely a point of the rectangle, and the other one is the minimum.)
 template <typename T> GR_HD T minimum_over_rectangle(const Ellipse<T>& e, T x0, T x1, T y0, T y1) {
   const T left = x0 - e.x, right = x1 - e.x, top = y0 - e.y, bottom = y1 - e.y;
   const T near_x = clamped(T(0), left, right), near_y = clamped(T(0), top, bottom);
   const T on_side = quadratic_form(e.a, e.b, e.c, near_x, clamped(e.shear_y * near_x, top, bottom));
   const T on_level = quadratic_form(e.a, e.b, e.c, clamped(e.shear_x * near_y, left, right), near_y);
-  if (near_x == T(0)) return near_y == T(0) ? T(0) : on_level;
-  return near_y == T(0) ? on_side : smaller(on_side, on_level);
+  return smaller(on_side, on_level);
 }
 
 template <typename T> GR_HD bool reaches_rectangle(const Ellipse<T>& e, T x0, T x1, T y0, T y1) {
