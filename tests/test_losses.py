@@ -39,7 +39,8 @@ def composite_by_loops(images: np.ndarray, background: np.ndarray) -> np.ndarray
 def test_compositing_is_straight_alpha_over_each_images_own_background() -> None:
     images, background = random_rgba(3, 5, 7), torch.rand(3, 3, generator=generator())
     found = composite(images, background)
-    assert found.dtype == torch.float32 and found.is_contiguous()
+    assert found.dtype == torch.float32
+    assert found.is_contiguous()
     # float32 rounds three times at values up to 1: 2e-7 at most
     np.testing.assert_allclose(found, composite_by_loops(images.numpy(), background.numpy()), rtol=0, atol=3e-7)
 
@@ -114,7 +115,9 @@ def test_bases_of_zero_as_at_the_start_have_a_finite_gradient(count: int) -> Non
     basis = torch.zeros(count, 5, 3, requires_grad=True)
     loss = losses.basis_orthogonality(basis)
     loss.backward()
-    assert loss.item() == 0 and basis.grad is not None and torch.equal(basis.grad, torch.zeros_like(basis))
+    assert loss.item() == 0
+    assert basis.grad is not None
+    assert torch.equal(basis.grad, torch.zeros_like(basis))
 
 
 def make_rendering() -> tuple[Rendering, Tensor, Tensor]:
@@ -145,7 +148,8 @@ def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
     assert loss.item() == pytest.approx(
         sum(getattr(weights, name) * value for name, value in expected.items()), rel=1e-5
     )
-    assert loss.requires_grad and not any(term.requires_grad for term in terms.values())
+    assert loss.requires_grad
+    assert not any(term.requires_grad for term in terms.values())
 
 
 def test_a_term_of_weight_zero_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,14 +157,16 @@ def test_a_term_of_weight_zero_is_not_computed(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setitem(losses._TERMS, name, pytest.fail)
     rendering, target, mask = make_rendering()
     loss, terms = total_loss(rendering, target, mask, LossWeights())
-    assert list(terms) == ["l1"] and loss.item() == terms["l1"].item()
+    assert list(terms) == ["l1"]
+    assert loss.item() == terms["l1"].item()
 
 
 def test_gradients_reach_colour_and_alpha() -> None:
     rendering, target, mask = make_rendering()
     loss, _ = total_loss(rendering, target, mask, LossWeights(ssim=1, alpha=1))
     loss.backward()
-    assert rendering.color.grad.abs().sum() > 0 and rendering.alpha.grad.abs().sum() > 0
+    assert rendering.color.grad.abs().sum() > 0
+    assert rendering.alpha.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("name", ["lpips", "sparsity", "orthogonality"])

@@ -99,7 +99,8 @@ def test_lpips_scales_the_images_and_keeps_each_apart(lpips_network) -> None:
     with torch.no_grad():
         expected = lpips_network(prediction * 2 - 1, target * 2 - 1).flatten()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
-    assert found.shape == (3,) and not found.requires_grad
+    assert found.shape == (3,)
+    assert not found.requires_grad
     torch.testing.assert_close(LpipsMetric(lpips_network)(target, target), torch.zeros(3))
 
 
@@ -107,7 +108,8 @@ def test_lpips_passes_gradients_to_images_and_not_to_weights(lpips_network) -> N
     prediction, target = make_pair(0.2, 1, 32, 32)
     prediction.requires_grad_()
     LpipsMetric(lpips_network)(prediction, target).sum().backward()
-    assert prediction.grad is not None and prediction.grad.abs().sum() > 0
+    assert prediction.grad is not None
+    assert prediction.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in lpips_network.parameters())
 
 
@@ -120,8 +122,10 @@ def test_building_lpips_leaves_the_random_state_alone() -> None:
 def test_missing_weights_are_one_line_on_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     metric, advice = load_lpips(torch.device("cpu"))
-    assert metric is None and "\n" not in advice
-    assert str(tmp_path / "checkpoints" / "vgg16-397923af.pth") in advice and metrics.VGG_URL in advice
+    assert metric is None
+    assert "\n" not in advice
+    assert str(tmp_path / "checkpoints" / "vgg16-397923af.pth") in advice
+    assert metrics.VGG_URL in advice
     with pytest.raises(DataError, match="no such file"):
         load_lpips(torch.device("cpu"), tmp_path / "typo.pth")
 
@@ -140,7 +144,8 @@ def test_the_weights_of_the_file_end_up_in_the_network(
     (tmp_path / "checkpoints").mkdir()
     save_vgg(tmp_path / "checkpoints" / metrics.VGG_FILE, lpips_network)
     metric, advice = load_lpips(torch.device("cpu"))
-    assert metric is not None and advice == ""
+    assert metric is not None
+    assert advice == ""
     prediction, target = make_pair(0.2, 1, 32, 32)
     torch.testing.assert_close(metric(prediction, target), LpipsMetric(lpips_network)(prediction, target))
 
@@ -163,7 +168,8 @@ def test_a_file_that_is_not_vgg_is_refused_in_one_line(tmp_path: Path, content) 
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with pytest.raises(DataError) as caught:
         load_lpips(torch.device("cpu"), path)
-    assert str(caught.value).startswith(f"{path}: not the weights of VGG-16") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: not the weights of VGG-16")
+    assert "\n" not in str(caught.value)
 
 
 def test_frames_are_measured_clamped_and_with_lpips_only_where_there_is_one(lpips_network) -> None:
@@ -197,11 +203,13 @@ def test_the_files_of_a_split_hold_frames_summary_and_protocol(tmp_path: Path) -
     np.testing.assert_array_equal(table["l1"], [0.25, 0.75])
     content = json.loads((tmp_path / "test" / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert content["metrics"]["l1"] == {"mean": 0.5, "std": 0.25, "min": 0.25, "max": 0.75}
-    assert content["metrics"]["psnr"]["mean"] is None and content["metrics"]["psnr"]["min"] == 20
+    assert content["metrics"]["psnr"]["mean"] is None
+    assert content["metrics"]["psnr"]["min"] == 20
     assert content["protocol"] == {"background": "white", "resolution": "512x512", "frames": 2}
     text = (tmp_path / "test" / "metrics.txt").read_text()
     assert "l1          0.500000    0.250000    0.250000    0.750000" in text
-    assert "background: white\n" in text and "frames: 2\n" in text
+    assert "background: white\n" in text
+    assert "frames: 2\n" in text
 
 
 def test_equal_runs_write_equal_files(tmp_path: Path) -> None:

@@ -44,7 +44,10 @@ class LossWeights:
 
 
 def composite(images: Tensor, background: Tensor) -> Tensor:
-    """Lay images over one colour each. images [B, H, W, 4] uint8, straight alpha; background [B, 3]. Returns [B, 3, H, W] float32."""
+    """Lay images over one colour each.
+
+    images [B, H, W, 4] uint8, straight alpha; background [B, 3] in [0, 1]. Returns [B, 3, H, W] float32.
+    """
     if images.ndim != 4 or images.shape[3] != 4 or images.dtype != torch.uint8:
         raise ValueError(f"images is {describe(images)}, expected uint8 [B, H, W, 4]")
     planes = images.permute(0, 3, 1, 2)
@@ -87,7 +90,10 @@ def weight_sparsity(weights: Tensor) -> Tensor:
 
 
 def basis_orthogonality(basis: Tensor) -> Tensor:
-    """The mean squared cosine between different blendshapes. basis [K, N, D]; 0 where K is 1; an all-zero one counts as orthogonal."""
+    """The mean squared cosine between different blendshapes, as a scalar; 0 where K is 1.
+
+    basis [K, N, D]: the off-diagonal of the Gram matrix of its normalised rows. An all-zero one counts as orthogonal.
+    """
     count = basis.shape[0]
     if count < 2:
         return basis.sum() * 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+
+import rgbavatar
 
 _MOUNT = 'mount -t tmpfs -o size=256k tmpfs "$1" && exec "$2" -c "$3" "$1"'
 
@@ -23,7 +26,8 @@ def run_on_tiny_disk(tmp_path: Path) -> Callable[[str], str]:
 
     def run(source: str) -> str:
         command = ["unshare", "-Urm", "sh", "-c", _MOUNT, "sh", str(tmp_path), sys.executable, source]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "PYTHONPATH": str(Path(rgbavatar.__file__).parents[1])}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if "unshare:" in done.stderr or "mount:" in done.stderr:
             pytest.skip(f"no file system of our own here: {done.stderr.strip()}")
         assert done.returncode == 0, done.stderr

@@ -61,10 +61,13 @@ def test_plyfile_finds_each_number_in_its_place(tmp_path: Path) -> None:
     for n in range(5):
         row = vertices[n]
         for c, name in enumerate("xyz"):
-            assert row[name] == table.mean[n, c] and row[f"n{name}"] == 0
-            assert row[f"scale_{c}"] == table.log_scale[n, c] and row[f"f_dc_{c}"] == table.sh[n, c]
+            assert row[name] == table.mean[n, c]
+            assert row[f"n{name}"] == 0
+            assert row[f"scale_{c}"] == table.log_scale[n, c]
+            assert row[f"f_dc_{c}"] == table.sh[n, c]
             assert row[f"face_bary_{c}"] == table.barycentric[n, c]
-        assert row["opacity"] == table.opacity_logit[n] and row["face_id"] == table.face[n]
+        assert row["opacity"] == table.opacity_logit[n]
+        assert row["face_id"] == table.face[n]
         assert [row[f"rot_{c}"] for c in range(4)] == list(table.rotation[n])
         for k in range(3):
             assert [row[f"xyz_b_{k * 3 + c}"] for c in range(3)] == list(table.basis_mean[k, n])
@@ -122,7 +125,9 @@ def test_a_file_that_is_no_avatar_is_refused_in_one_line(tmp_path: Path, columns
     rewrite(path, columns)
     with pytest.raises(DataError) as caught:
         read_avatar_ply(path)
-    assert str(caught.value).startswith(f"{path}: ") and words in str(caught.value) and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("comment", ["weight_module_count", "weight_module_count x", "weight_module_count 51"])

@@ -43,9 +43,11 @@ def assert_same(first: Checkpoint, second: Checkpoint) -> None:
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         if isinstance(value, torch.Tensor):
-            assert value.dtype == theirs[name].dtype and torch.equal(value, theirs[name]), name
+            assert value.dtype == theirs[name].dtype, name
+            assert torch.equal(value, theirs[name]), name
         else:
-            assert type(value) is type(theirs[name]) and value == theirs[name], name
+            assert type(value) is type(theirs[name]), name
+            assert value == theirs[name], name
 
 
 @pytest.fixture
@@ -58,7 +60,8 @@ def test_what_is_saved_comes_back(path: Path) -> None:
     save_checkpoint(path, checkpoint)
     loaded = load_checkpoint(path)
     assert_same(checkpoint, loaded)
-    assert loaded.version == CHECKPOINT_VERSION and loaded.images_seen == 1234
+    assert loaded.version == CHECKPOINT_VERSION
+    assert loaded.images_seen == 1234
 
 
 def test_a_restored_generator_and_optimizer_go_on_as_the_originals(path: Path) -> None:
@@ -81,7 +84,8 @@ def test_a_plain_torch_load_without_pickled_code_reads_it(path: Path) -> None:
 def test_generators_stay_on_the_cpu_when_the_model_moves(path: Path) -> None:
     save_checkpoint(path, make_checkpoint())
     loaded = load_checkpoint(path, "meta")
-    assert loaded.model["weight"].device.type == "meta" and loaded.extra["seen"].device.type == "meta"
+    assert loaded.model["weight"].device.type == "meta"
+    assert loaded.extra["seen"].device.type == "meta"
     assert loaded.generators["batches"].device.type == "cpu"
 
 
@@ -104,7 +108,9 @@ def refuse(path: Path, words: str) -> None:
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path)
     message = str(caught.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message and words in message
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert words in message
 
 
 def test_a_missing_file_is_refused(path: Path) -> None:

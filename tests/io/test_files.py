@@ -37,9 +37,14 @@ def test_the_permissions_are_those_of_an_ordinary_new_file(tmp_path: Path) -> No
 def test_an_error_in_the_body_keeps_the_old_file_and_passes_through(tmp_path: Path, raised: BaseException) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(type(raised)), write_aside(path) as partial:
-        partial.write_text("half of the n")
-        raise raised
+
+    def write_half() -> None:
+        with write_aside(path) as partial:
+            partial.write_text("half of the n")
+            raise raised
+
+    with pytest.raises(type(raised)):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -50,13 +55,15 @@ def test_the_old_file_is_seen_until_the_body_ends(tmp_path: Path) -> None:
     with write_aside(path) as partial:
         partial.write_text("new")
         assert path.read_text() == "old"
-        assert partial.parent == path.parent and partial.suffix == ".txt"
-        assert is_partial(partial) and not is_partial(path)
+        assert partial.parent == path.parent
+        assert partial.suffix == ".txt"
+        assert is_partial(partial)
+        assert not is_partial(path)
     assert path.read_text() == "new"
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
-@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
 def test_a_failing_system_call_is_one_line_and_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, call: str
 ) -> None:
@@ -70,8 +77,11 @@ def test_a_failing_system_call_is_one_line_and_keeps_the_old_file(
     with pytest.raises(OutputError) as caught:
         write_text(path, "new")
     message = str(caught.value)
-    assert "\n" not in message and str(path) in message and os.strerror(code) in message
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    assert "\n" not in message
+    assert str(path) in message
+    assert os.strerror(code) in message
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_really_full_disk_keeps_the_old_file(run_on_tiny_disk) -> None:
@@ -97,7 +107,8 @@ def test_a_limit_on_file_sizes_keeps_the_old_file(tmp_path: Path, limited_file_s
     write_bytes(path, b"old")
     with limited_file_size(100_000), pytest.raises(OutputError, match="File too large; raise the limit"):
         write_bytes(path, b"2" * 200_000)
-    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_device_or_a_folder_is_never_replaced(tmp_path: Path) -> None:
@@ -138,4 +149,5 @@ def test_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert path.read_bytes() in contents and list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() in contents
+    assert list(tmp_path.iterdir()) == [path]

@@ -36,7 +36,8 @@ def test_another_program_reads_the_pixels_of_a_png(tmp_path: Path, channels: int
     picture = random_picture(7, 5, channels)
     save_png(tmp_path / "a.png", picture)
     with Image.open(tmp_path / "a.png") as image:
-        assert image.format == "PNG" and image.mode == "RGBA"[:channels]
+        assert image.format == "PNG"
+        assert image.mode == "RGBA"[:channels]
         np.testing.assert_array_equal(np.asarray(image), picture)
 
 
@@ -64,7 +65,8 @@ def test_a_png_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, limited
     before = (tmp_path / "a.png").read_bytes()
     with limited_file_size(10_000), pytest.raises(OutputError, match=r"a\.png"):
         save_png(tmp_path / "a.png", random_picture(200, 200, 3))
-    assert (tmp_path / "a.png").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "a.png").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize("channels", [3, 4])
@@ -74,14 +76,15 @@ def test_side_by_side_puts_each_picture_under_its_label(channels: int) -> None:
     labelled = side_by_side([left, right], ["target", ""])
     strip = labelled.shape[0] - 20
     np.testing.assert_array_equal(labelled[strip:], side_by_side([left, right]))
-    assert labelled[:strip, :80, :3].max() == 255 and labelled[:strip, 80:, :3].max() == 0
+    assert labelled[:strip, :80, :3].max() == 255
+    assert labelled[:strip, 80:, :3].max() == 0
     assert channels == 3 or (labelled[:strip, :, 3] == 255).all()
 
 
 def test_pictures_that_do_not_fit_are_our_mistake() -> None:
     picture = random_picture(20, 20, 3)
     for pictures, labels in (([picture, random_picture(21, 20, 3)], []), ([picture], ["a", "b"]), ([], [])):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="labels"):
             side_by_side(pictures, labels)
 
 
@@ -89,13 +92,15 @@ def test_the_error_map_is_black_without_error_and_brightens_with_it() -> None:
     target = torch.rand(3, 4, 6, generator=torch.Generator().manual_seed(0)) * 0.5
     errors = torch.linspace(0, 0.3, 6).expand(4, 6)
     heat = error_heat_map(target + errors, target, full_scale=0.2)
-    assert heat.shape == (4, 6, 3) and heat.dtype == np.uint8
+    assert heat.shape == (4, 6, 3)
+    assert heat.dtype == np.uint8
     brightness = heat.astype(int).sum(axis=2)
     assert brightness[:, 0].max() < 12
     assert (np.diff(brightness[:, :4], axis=1) > 0).all(), "brighter with every step up to full scale"
     np.testing.assert_array_equal(heat[:, 4], heat[:, 5])
     red, green, blue = heat[0, 5].astype(int)
-    assert red > 200 and green > 200 and blue < red, "the bright end is yellow: the channels are RGB"
+    assert min(red, green) > 200, "the bright end is yellow"
+    assert blue < red, "the channels are RGB, not BGR"
 
 
 def test_a_png_can_be_encoded_without_a_file() -> None:

@@ -40,7 +40,8 @@ def test_we_read_what_we_write(tmp_path: Path, count: int) -> None:
     columns = make_columns(count)
     write_ply(tmp_path / "a.ply", columns, ("c 1",))
     table = read_ply(tmp_path / "a.ply")
-    assert list(table.columns) == list(columns) and table.comments == ("c 1",)
+    assert list(table.columns) == list(columns)
+    assert table.comments == ("c 1",)
     for name, column in columns.items():
         assert table.columns[name].dtype == column.dtype
         np.testing.assert_array_equal(table.columns[name], column)
@@ -64,21 +65,21 @@ def test_big_endian_values_and_views_are_written_right(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "comments"),
+    ("columns", "comments", "words"),
     [
-        ({}, ()),
-        ({"x": np.zeros(2)}, ()),
-        ({"x": np.zeros(2, np.int64)}, ()),
-        ({"x": np.zeros((2, 1), np.float32)}, ()),
-        ({"x": np.zeros(2, np.float32), "y": np.zeros(3, np.float32)}, ()),
-        ({"a b": np.zeros(2, np.float32)}, ()),
-        ({"": np.zeros(2, np.float32)}, ()),
-        ({"x\ny": np.zeros(2, np.float32)}, ()),
-        ({"x": np.zeros(2, np.float32)}, ("two\nlines",)),
+        ({}, (), "at least one column"),
+        ({"x": np.zeros(2)}, (), "'x' is float64"),
+        ({"x": np.zeros(2, np.int64)}, (), "'x' is int64"),
+        ({"x": np.zeros((2, 1), np.float32)}, (), "expected one length"),
+        ({"x": np.zeros(2, np.float32), "y": np.zeros(3, np.float32)}, (), "expected one length"),
+        ({"a b": np.zeros(2, np.float32)}, (), "no name of a property"),
+        ({"": np.zeros(2, np.float32)}, (), "no name of a property"),
+        ({"x\ny": np.zeros(2, np.float32)}, (), "no name of a property"),
+        ({"x": np.zeros(2, np.float32)}, ("two\nlines",), "a comment is one line"),
     ],
 )
-def test_a_table_that_the_format_cannot_hold_is_our_mistake(tmp_path: Path, columns, comments) -> None:
-    with pytest.raises(ValueError):
+def test_a_table_that_the_format_cannot_hold_is_our_mistake(tmp_path: Path, columns, comments, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         write_ply(tmp_path / "a.ply", columns, comments)
     assert list(tmp_path.iterdir()) == []
 
@@ -108,7 +109,9 @@ def test_a_broken_file_is_refused_in_one_line(tmp_path: Path, content: bytes, wo
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
         read_ply(path)
-    assert str(caught.value).startswith(f"{path}: ") and words in str(caught.value) and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
@@ -122,4 +125,5 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, limite
     before = path.read_bytes()
     with limited_file_size(10_000), pytest.raises(OutputError):
         write_ply(path, make_columns(1000))
-    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

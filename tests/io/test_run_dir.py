@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from rgbavatar.errors import CheckpointError, OutputError
-from rgbavatar.io.run_dir import RunDir, create_run_dir, open_run_dir
+from rgbavatar.io.run_dir import RunDir, create_run_dir, open_run_dir, refuse_existing
 
 OURS = [
-    "config.yaml", "checkpoint.pt", "model.ply", "speed.txt", "test.mp4", "images/00001.png", "images/test/123456.png",
+    "config.yaml", "checkpoint.pt", "model.ply", "speed.txt", "test.mp4", "images/00001.png", "images/compare/123456.png",
     "metrics/test/metrics.json", "metrics/train/metrics.npz", "tensorboard/events.out.tfevents.1.host.2.0",
-    ".checkpoint.0123abcd.partial.pt", "images/test/.00007.0123abcd.partial.png",
+    ".checkpoint.0123abcd.partial.pt", "images/turntable/.00007.0123abcd.partial.png",
 ]  # fmt: skip
 FOREIGN = [
     "notes.txt", "My Video.mp4", "model_v2.ply", "checkpoint.pt.bak", "images/paper/00001.png", "images/favourite.png",
-    "images/test/00001.jpg", "metrics/test/plot.pdf", "metrics/metrics.txt", "tensorboard/readme", "other/checkpoint.pt",
-    ".git/config",
+    "images/compare/00001.jpg", "images/test/00001.png", "metrics/test/plot.pdf", "metrics/metrics.txt",
+    "tensorboard/readme", "other/checkpoint.pt", ".git/config",
 ]  # fmt: skip
 
 
@@ -33,15 +33,26 @@ def files_below(folder: Path) -> set[str]:
 
 def test_a_new_run_gets_an_empty_folder(tmp_path: Path) -> None:
     run = create_run_dir(tmp_path / "output", "offline", "bala", overwrite=False, resume=False)
-    assert run.path == tmp_path / "output" / "offline" / "bala" and run.path.is_dir()
+    assert run.path == tmp_path / "output" / "offline" / "bala"
+    assert run.path.is_dir()
     create_run_dir(tmp_path / "output", "offline", "bala", overwrite=False, resume=False)  # still empty
 
 
 def test_the_names_of_the_results() -> None:
     run = RunDir(Path("r"))
-    found = [run.config, run.checkpoint, run.ply, run.speed, run.log, run.images, run.images_of("test"), run.video("a")]
+    found = [
+        run.config,
+        run.checkpoint,
+        run.ply,
+        run.speed,
+        run.log,
+        run.images,
+        run.pictures_of("frames"),
+        run.pictures_of("compare"),
+    ]
+    found += [run.video("compare")]
     names = " ".join(path.relative_to("r").as_posix() for path in found)
-    assert names == "config.yaml checkpoint.pt model.ply speed.txt tensorboard images images/test a.mp4"
+    assert names == "config.yaml checkpoint.pt model.ply speed.txt tensorboard images images images/compare compare.mp4"
     assert run.metrics_of("train") == Path("r/metrics/train")
     with pytest.raises(ValueError, match="split"):
         run.metrics_of("../test")
@@ -50,7 +61,7 @@ def test_the_names_of_the_results() -> None:
 @pytest.mark.parametrize("name", ["checkpoint.pt", "notes.txt"])
 def test_a_folder_that_holds_anything_is_refused_and_left_alone(tmp_path: Path, name: str) -> None:
     fill(tmp_path / "w" / "s", [name])
-    with pytest.raises(OutputError, match="--overwrite .* --resume"):
+    with pytest.raises(OutputError, match=r"--overwrite .* --resume"):
         create_run_dir(tmp_path, "w", "s", overwrite=False, resume=False)
     assert files_below(tmp_path) == {f"w/s/{name}"}
 
@@ -63,7 +74,7 @@ def test_overwrite_removes_results_and_nothing_else(tmp_path: Path) -> None:
     assert files_below(tmp_path / "w" / "another") == set(OURS)
 
 
-@pytest.mark.parametrize("link", ["images", "images/test", "metrics", "tensorboard"])
+@pytest.mark.parametrize("link", ["images", "images/compare", "metrics", "tensorboard"])
 def test_overwrite_does_not_reach_through_a_link(tmp_path: Path, link: str) -> None:
     fill(tmp_path / "dataset", ["00001.png", "test/00001.png", "test/metrics.json", "events.out.tfevents.1"])
     before = files_below(tmp_path / "dataset")
@@ -121,5 +132,14 @@ def test_opening_a_run_that_is_not_there_lists_those_that_are(tmp_path: Path) ->
     for subject in ("c", "untrained"):
         with pytest.raises(CheckpointError, match=r"trained runs in .*: w/a, w/b$"):
             open_run_dir(tmp_path, "w", subject)
-    with pytest.raises(CheckpointError, match="none$"):
+    with pytest.raises(CheckpointError, match=r"none$"):
         open_run_dir(tmp_path / "nowhere", "w", "a")
+
+
+def test_a_result_is_replaced_only_on_request(tmp_path: Path) -> None:
+    refuse_existing(tmp_path / "compare.mp4", overwrite=False)
+    fill(tmp_path, ["compare.mp4"])
+    refuse_existing(tmp_path / "compare.mp4", overwrite=True)
+    with pytest.raises(OutputError, match=r"compare\.mp4: exists already; give --overwrite"):
+        refuse_existing(tmp_path / "compare.mp4", overwrite=False)
+    assert files_below(tmp_path) == {"compare.mp4"}

@@ -45,8 +45,10 @@ def test_mp4_is_h264_with_420_colour_at_the_given_rate(tmp_path: Path) -> None:
     reader = imageio_ffmpeg.read_frames(str(tmp_path / "a.mp4"))
     about = next(reader)
     reader.close()
-    assert about["codec"] == "h264" and about["pix_fmt"].startswith("yuv420p")
-    assert about["fps"] == pytest.approx(29.97, abs=0.005) and about["size"] == (64, 48)
+    assert about["codec"] == "h264"
+    assert about["pix_fmt"].startswith("yuv420p")
+    assert about["fps"] == pytest.approx(29.97, abs=0.005)
+    assert about["size"] == (64, 48)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
@@ -73,12 +75,18 @@ def test_a_name_with_a_colon_or_a_percent_sign_is_a_file(tmp_path: Path, monkeyp
 @pytest.mark.parametrize("error", [ValueError("mine"), FileNotFoundError("theirs"), KeyboardInterrupt()])
 def test_an_error_in_the_body_passes_through_and_keeps_the_old_video(tmp_path: Path, error: BaseException) -> None:
     (tmp_path / "a.mp4").write_text("old")
-    with pytest.raises(type(error)) as caught, VideoWriter(tmp_path / "a.mp4", 25) as writer:
-        for frame in make_frames(3):
-            writer.write(frame)
-        raise error
+
+    def write_and_fail() -> None:
+        with VideoWriter(tmp_path / "a.mp4", 25) as writer:
+            for frame in make_frames(3):
+                writer.write(frame)
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        write_and_fail()
     assert caught.value is error
-    assert (tmp_path / "a.mp4").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "a.mp4").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(run_on_tiny_disk) -> None:
@@ -99,7 +107,8 @@ for suffix in (".mp4", ".gif"):
 print((folder / "a.mp4").read_text(), os.listdir(folder))
 """)
     lines = printed.splitlines()
-    assert len(lines) == 3 and lines[2] == "old ['a.mp4']"
+    assert len(lines) == 3
+    assert lines[2] == "old ['a.mp4']"
     for line, suffix in zip(lines, (".mp4", ".gif"), strict=False):
         assert f"a{suffix}: cannot be written: No space left on device; free some disk space" in line
 
