@@ -11,8 +11,10 @@ from rgbavatar.geometry.triangle_raster import rasterize_triangles
 
 def project(dataset: HeadDataset, index: int) -> Tensor:
     """Pixel coordinates [V, 2] of the mesh of a frame, pixel centres at whole numbers."""
-    fx, fy, cx, cy = dataset.camera.select(torch.tensor([index])).intrinsics[0].tolist()
-    x, y, z = dataset.vertices[index].double().unbind(-1)
+    camera = dataset.camera.select(torch.tensor([index]))
+    fx, fy, cx, cy = camera.intrinsics[0].tolist()
+    rotation, translation = camera.world_to_camera[0].double().split((3, 1), -1)
+    x, y, z = (dataset.vertices[index].double() @ rotation.T + translation[:, 0]).unbind(-1)
     return torch.stack((fx * x / z + cx - 0.5, fy * y / z + cy - 0.5), -1)
 
 

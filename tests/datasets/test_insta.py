@@ -45,18 +45,30 @@ def test_it_loads_frames_in_the_order_of_their_numbers(folder: Path) -> None:
     np.testing.assert_array_equal(dataset.codes[3, :100], frame_content(3)["flame"]["exp"][0])
 
 
-def test_the_mesh_lies_in_the_cameras_space(tmp_path: Path) -> None:
+def test_the_camera_sees_the_mesh_where_the_tracker_did(tmp_path: Path) -> None:
     """A vertex that hangs on the neck lands at R x + t, whatever joint the rotation was moved to."""
     template = small_template()
     template.data.weights[:] = np.eye(5)[1]
     template.data.shapedirs[:] = 0
     dataset = load_insta(write_subject(tmp_path / "s"), template, preload=False, pin_memory=False)
     for number in range(3):
-        camera = frame_content(number)["opencv"]
-        expected = template.data.v_template @ camera["R"][0].T + camera["t"][0]
-        np.testing.assert_allclose(dataset.vertices[number], expected, atol=1e-6)  # float32 of coordinates near 1 m
-    assert torch.equal(dataset.camera.world_to_camera, torch.eye(3, 4)[None])
+        tracked = frame_content(number)["opencv"]
+        expected = template.data.v_template @ tracked["R"][0].T + tracked["t"][0]
+        seen = dataset.vertices[number] @ dataset.camera.world_to_camera[0, :, :3].T
+        np.testing.assert_allclose(seen, expected, atol=1e-6)  # float32 of coordinates near 1 m
+    assert dataset.camera.world_to_camera.tolist() == [[[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 0]]]
     assert dataset.camera.intrinsics.tolist() == [[20, 20, 6, 5]]
+    dataset.close()
+
+
+def test_a_head_that_faces_the_camera_is_not_turned(tmp_path: Path) -> None:
+    """Frame 0 of the made-up motion: the code's neck is the identity, and the mesh is the template, a metre away."""
+    template = small_template()
+    template.data.shapedirs[:] = 0
+    dataset = load_insta(write_subject(tmp_path / "s"), template, preload=False, pin_memory=False)
+    assert dataset.codes[0, template.code_layout["neck"]].tolist() == [1, 0, 0, 0, 1, 0]
+    expected = template.data.v_template - [0, 0, 1]
+    np.testing.assert_allclose(dataset.vertices[0], expected, atol=1e-6)  # float32 of coordinates near 1 m
     dataset.close()
 
 

@@ -57,8 +57,8 @@ class ImageStore(Protocol):
 class HeadDataset:
     """The n frames of a subject (or of one split of it), in the order of their numbers.
 
-    numbers [n] int64; images: n of them; vertices [n, V, 3] float32: the posed template in the camera's space where one
-    camera serves all, metres; codes [n, C] float32; camera: one for all frames or one for each; template: the mesh that
+    numbers [n] int64; images: n of them; vertices [n, V, 3] float32: the posed template in the
+    world, metres; codes [n, C] float32; camera: one for all frames or one for each; template: the mesh that
     `vertices` pose.
     """
 

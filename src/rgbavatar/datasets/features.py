@@ -1,7 +1,9 @@
 """From tracked frames to what the network and the mesh binding take: codes and posed vertices.
 
-The rigid motion of the camera becomes a turn of the neck, so that the code sees the head turn and the mesh lies in the
-camera's space (the world of a tracked sequence). Computed in float64, handed out in float32.
+The *world* of a tracked subject is the camera's space with the template's axes: origin at the camera, x right, y up, z
+towards the camera's back, so that a head that faces the camera upright is not turned. (In the camera's own OpenCV axes it
+would be turned by 180 degrees: the rotation that moves to the neck below would then tear the neck from its root.) The rigid
+motion becomes a turn of the neck, so that the code sees the head turn. Computed in float64, handed out in float32.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ from rgbavatar.datasets.frame_file import TrackedFrame
 from rgbavatar.geometry.rotation import rot6d_to_rotation
 from rgbavatar.templates.base import HeadParameters, HeadTemplate, retarget_to_neck
 
+WORLD_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
+"""Half a turn about x: from the world's axes to OpenCV's (x right, y down, z forward), and back."""
+
 
 def join_frames(frames: Sequence[TrackedFrame]) -> HeadParameters:
-    """The parameters of n tracked frames: the tracker's camera pose is the root motion, the neck is at rest.
+    """The parameters of n tracked frames: the tracker's camera pose is the root motion in the world, the neck is at rest.
 
     The identity is that of the first frame; the caller has checked that all agree.
     """
@@ -33,12 +38,12 @@ def join_frames(frames: Sequence[TrackedFrame]) -> HeadParameters:
         jaw=rot6d_to_rotation(stack("jaw")),
         eyes=rot6d_to_rotation(stack("eyes").view(n, 2, 6)),
         eyelids=stack("eyelids"),
-        root=stack("rotation"),
-        translation=stack("translation"),
+        root=WORLD_TO_OPENCV.T @ stack("rotation"),
+        translation=stack("translation") @ WORLD_TO_OPENCV,
     )
 
 
 def compute_features(template: HeadTemplate, parameters: HeadParameters) -> tuple[Tensor, Tensor]:
-    """Posed vertices [n, V, 3] in the camera's space, metres, and codes [n, C] of n frames; both float32."""
+    """Posed vertices [n, V, 3] in the world, metres, and codes [n, C] of n frames; both float32."""
     retargeted = retarget_to_neck(template, parameters)
     return template.pose(retargeted).to(torch.float32), template.encode(retargeted).to(torch.float32)

@@ -194,3 +194,40 @@ def _split_intrinsics(path: Path, matrix: Tensor) -> Tensor:
         found = [[round(x, 4) for x in row] for row in matrix.tolist()]
         raise DataError(f"{path}: opencv.K is {found}, expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; {TRACK_HINT}")
     return torch.stack((fx, fy, cx, cy))
+
+
+def write_frame_file(path: Path, frame: TrackedFrame, number: int) -> None:
+    """Write a frame as metrical-tracker does: float32, batch of 1, with the keys that we do not read.
+
+    `camera` says the same as `opencv` in PyTorch3D's way: row vectors, x left and y up, lengths in half image sizes.
+    """
+    to_pytorch3d = torch.diag(torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64))
+    fx, fy, cx, cy = frame.intrinsics.tolist()
+    half = min(frame.height, frame.width) / 2
+    flame = {
+        "exp": frame.expression,
+        "shape": frame.shape,
+        "tex": torch.zeros(140),
+        "sh": torch.zeros(9, 3),
+        "eyes": frame.eyes,
+        "eyelids": frame.eyelids,
+        "jaw": frame.jaw,
+    }
+    opencv = {
+        "R": frame.rotation,
+        "t": frame.translation,
+        "K": torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
+    }
+    camera = {
+        "R": (to_pytorch3d @ frame.rotation).T[:2].flatten(),
+        "t": to_pytorch3d @ frame.translation,
+        "fl": torch.tensor([fx / half]),
+        "pp": torch.tensor([frame.width / 2 - cx, frame.height / 2 - cy]) / half,
+    }
+    parts = {"flame": flame, "opencv": opencv, "camera": camera}
+    arrays = {
+        name: {key: value[None].numpy().astype(np.float32) for key, value in part.items()}
+        for name, part in parts.items()
+    }
+    size = np.array([frame.height, frame.width], np.int64)
+    torch.save(arrays | {"img_size": size, "frame_id": f"{number:05d}", "global_step": number}, path)

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from rgbavatar.datasets.base import HeadDataset, ImageStore, Split, split_indices
-from rgbavatar.datasets.features import compute_features, join_frames
+from rgbavatar.datasets.features import WORLD_TO_OPENCV, compute_features, join_frames
 from rgbavatar.datasets.frame_file import TrackedFrame, read_frame_file
 from rgbavatar.datasets.images import Progress, preload_images, read_common_size, stream_images
 from rgbavatar.errors import DataError
-from rgbavatar.geometry.camera import Camera, static_camera
+from rgbavatar.geometry.camera import Camera
 from rgbavatar.templates.base import HeadTemplate
 
 IMAGES, CHECKPOINT = "images", "checkpoint"
@@ -179,8 +179,9 @@ def _check_identity(path: Path, frame: TrackedFrame, first_path: Path, first: Tr
 
 
 def join_cameras(intrinsics: Sequence[Tensor], width: int, height: int) -> Camera:
-    """The cameras of n frames with intrinsics [4] each, at the origin; one camera where all are equal. float32."""
+    """The cameras of n frames with intrinsics [4] each, at the origin of the world; one where all are equal. float32."""
     stacked = torch.stack(list(intrinsics)).to(torch.float32)
     if (stacked == stacked[0]).all():
-        return static_camera(stacked[0], width, height)
-    return Camera(torch.eye(3, 4).repeat(len(stacked), 1, 1), stacked, width, height)
+        stacked = stacked[:1]
+    world_to_camera = torch.nn.functional.pad(WORLD_TO_OPENCV.to(torch.float32), (0, 1))
+    return Camera(world_to_camera.repeat(len(stacked), 1, 1), stacked, width, height)

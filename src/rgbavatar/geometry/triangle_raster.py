@@ -1,13 +1,14 @@
 """Which triangle of a mesh each pixel sees: an exact scan-line rasterizer without a loop over triangles.
 
-Pixel coordinates: the centre of the pixel at (row, col) is the point (x, y) = (col, row). A *span* is the run of pixels
-that one triangle covers in one row. An *order* is a quantity affine in the plane, the smaller the nearer; for a perspective
-camera -1/Z is one, Z is not.
+Pixel coordinates: the centre of the pixel at (row, col) is the point (x, y) = (col, row). A *span* is the run of
+pixels that one triangle covers in one row. An *order* is a quantity affine in the plane, the smaller the nearer; for
+a perspective camera -1/Z is one, Z is not.
 
-Rules. Edges are closed: a centre that lies on an edge or a corner is covered. Among the triangles that cover a centre the
-smallest order wins, among equal orders the lowest face index; without orders the lowest face index wins. A triangle
-thinner than MIN_THICKNESS, or with a coordinate that is not finite, covers nothing. Winding does not matter. An edge that
-two triangles share gives both the same bound in each row, so a mesh has no cracks. All work is done on the CPU.
+Rules. Edges are closed: a centre that lies on an edge or a corner is covered. Among the triangles that cover a centre
+the smallest order wins, among equal orders the lowest face index; without orders the lowest face index wins. A
+triangle thinner than MIN_THICKNESS, or with a coordinate that is not finite, covers nothing. Winding does not matter.
+An edge that two triangles share gives both the same bound in each row, so a mesh has no cracks. All work is done on
+the CPU.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class _Spans:
 def rasterize_triangles(corners: Tensor, width: int, height: int, orders: Tensor | None = None) -> TriangleRaster:
     """Find the triangle that each pixel of an image sees.
 
-    corners [F, 3, 2]: pixel coordinates (x, y) of each triangle's corners, computed with in float64. orders [F, 3]: order
-    at each corner. The module's head states the rules.
+    corners [F, 3, 2]: pixel coordinates (x, y) of each triangle's corners, computed with in float64. orders [F, 3]:
+    order at each corner. The module's head states the rules.
     """
     corners = corners.to(torch.float64)
     spans = _scan_triangles(corners, width, height)
