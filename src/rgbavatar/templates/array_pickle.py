@@ -1,10 +1,10 @@
 """Arrays out of a pickle, without running anything the pickle names.
 
-Model files are pickles from the days of Python 2: a dict of numpy arrays, chumpy arrays (a retired autodiff library) and a
-scipy CSC matrix. A pickle is a program: GLOBAL looks up a name, REDUCE calls it, BUILD sets its state. Here the only names
-that exist are the *stand-ins* of this module. None of them is numpy's, scipy's or chumpy's: each only keeps what it is
-given, and the arrays are made from that at the end, by `_resolve`. So a hostile file can reach nothing, the memory used is
-bounded by the file's size, and neither scipy nor chumpy is needed.
+Model files are pickles from the days of Python 2: a dict of numpy arrays, chumpy arrays (a retired autodiff library)
+and a scipy CSC matrix. A pickle is a program: GLOBAL looks up a name, REDUCE calls it, BUILD sets its state. Here the
+only names that exist are the *stand-ins* of this module. None of them is numpy's, scipy's or chumpy's: each only keeps
+what it is given, and the arrays are made from that at the end, by `_resolve`. So a hostile file can reach nothing, the
+memory used is bounded by the file's size, and neither scipy nor chumpy is needed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _Array(_StandIn):
 
 
 class _Dtype(_StandIn):
-    """numpy.dtype. `code` is its constructor's first argument; its state: version, byte order, and five of structured types."""
+    """numpy.dtype. `code`: its constructor's first argument; its state: version, byte order, and what numbers lack."""
 
     __slots__ = ("code",)
 
@@ -153,8 +153,8 @@ class _ArrayUnpickler(pickle.Unpickler):
 def load_array_pickle(path: Path) -> dict[str, object]:
     """Read a pickled dict of arrays and plain values; chumpy and scipy arrays come as dense numpy arrays.
 
-    Raises TemplateError, one line that names the file, where it is missing, not such a pickle, or asks for any name that
-    arrays do not need.
+    Raises TemplateError, one line that names the file, where it is missing, not such a pickle, or asks for any name
+    that arrays do not need.
     """
     try:
         data = Path(path).read_bytes()
@@ -263,7 +263,7 @@ def _select(value: _ChumpySelection) -> np.ndarray:
 
 
 def _densify(value: _SparseColumns) -> np.ndarray:
-    """Dense matrix of compressed columns: column c holds the entries indptr[c] to indptr[c + 1]; equal places add up."""
+    """Dense matrix of compressed columns: column c holds entries indptr[c] to indptr[c + 1]; equal places add up."""
     state = value.state if isinstance(value.state, dict) else {}
     rows, columns = state["_shape"] if "_shape" in state else _entry(value, "shape")  # type: ignore[misc]
     data, row, start = (_numbers(_entry(value, key)) for key in ("data", "indices", "indptr"))

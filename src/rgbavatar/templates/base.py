@@ -1,12 +1,13 @@
 """Head templates: what a tracker says about a head, and what a template makes of it.
 
-Words: n frames; S shape and E expression coefficients; V vertices, F faces, Vt UV vertices; C code entries; J = 5 joints.
-The *rest* mesh carries the identity (shape) and no pose. The *template space* is the rest mesh's own: x to the head's left,
-y up, z out of the face, metres. *World* is where a posed mesh lies; for a tracked sequence it is the camera's space.
+Words: n frames; S shape and E expression coefficients; V vertices, F faces, Vt UV vertices; C code entries; 5 joints.
+The *rest* mesh carries the identity (shape) and no pose. The *template space* is the rest mesh's own: x to the head's
+left, y up, z out of the face, metres. *World* is where a posed mesh lies; for a tracked sequence it is the camera's
+space.
 
-The rigid motion `root`, `translation` acts last and about the origin of the template space: x_world = root x + translation.
-That is how metrical-tracker's `opencv` R, t read. A tracker that rotates about the root joint J_root instead (VHAP, FLAME's
-own global orientation) is the same motion with translation + J_root - root J_root.
+The rigid motion `root`, `translation` acts last, about the template space's origin: x_world = root x + translation.
+That is how metrical-tracker's `opencv` R, t read. A tracker that rotates about the root joint J_root instead (VHAP,
+FLAME's own global orientation) is the same motion with translation + J_root - root J_root.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ _FRAME_SHAPES: Mapping[str, tuple[int, ...]] = {
 class HeadParameters:
     """n tracked frames of one person; float64 tensors on one device.
 
-    shape [S]: identity, common to all frames. expression [n, E]. neck, jaw [n, 3, 3] and eyes [n, 2, 3, 3] (left, right):
-    rotations about their joints, each relative to its parent joint. eyelids [n, 2]: left, right; 0 open, 1 closed.
-    root [n, 3, 3] and translation [n, 3] (metres): the rigid motion of the whole mesh, see the module's head.
+    shape [S]: identity, common to all frames. expression [n, E]. neck, jaw [n, 3, 3] and eyes [n, 2, 3, 3] (left,
+    right): rotations about their joints, each relative to its parent joint. eyelids [n, 2]: left, right; 0 open, 1
+    closed. root [n, 3, 3] and translation [n, 3] (metres): the rigid motion of the whole mesh, see the module's head.
     A tracker without a neck pose (metrical-tracker) has neck = identity. Raises DataError where shapes do not fit.
     """
 
@@ -71,7 +72,7 @@ class HeadParameters:
 
 
 def neutral_parameters(n: int, num_shape: int, num_expression: int) -> HeadParameters:
-    """n frames of the average person at rest at the origin: zero coefficients, identity rotations. float64, on the CPU."""
+    """n frames of the average person at rest at the origin: zero coefficients, identity rotations. float64, CPU."""
     eye = torch.eye(3, dtype=torch.float64)
     zeros = torch.zeros(n, num_expression + 5, dtype=torch.float64)
     return HeadParameters(
@@ -87,7 +88,7 @@ def neutral_parameters(n: int, num_shape: int, num_expression: int) -> HeadParam
 
 
 class HeadTemplate(Protocol):
-    """A mesh of fixed topology that tracked parameters pose. All its methods are pure; results are on the inputs' device."""
+    """A mesh of fixed topology that tracked parameters pose. Pure methods; results lie on the inputs' device."""
 
     @property
     def faces(self) -> Tensor:
@@ -120,7 +121,7 @@ class HeadTemplate(Protocol):
         ...
 
     def pose(self, p: HeadParameters) -> Tensor:
-        """Vertices of each frame in world space, metres. Returns [n, V, 3] float64; memory beside the result is bounded."""
+        """Vertices of each frame in world space, metres. Returns [n, V, 3] float64; other memory is bounded."""
         ...
 
     def encode(self, p: HeadParameters) -> Tensor:
@@ -140,11 +141,11 @@ def retarget_to_neck(template: HeadTemplate, p: HeadParameters) -> HeadParameter
 
     neck' = root neck, root' = identity, translation' = root J_neck - J_neck + translation, J_neck the rest position.
 
-    A vertex that hangs wholly on the neck and the joints after it was at root (neck (x - J) + J) + translation; it is now at
-    root neck (x - J) + J + translation', which is the same point: the head does not move, whatever the neck pose was (so a
-    given neck pose is composed with the rotation, not replaced by it). Two things do change, on purpose: the
-    part of the mesh that hangs on the root joint (shoulders) no longer turns with the head, and the template's corrective
-    offsets now see the neck bent. Applying it twice is the same as once.
+    A vertex that hangs wholly on the neck and the joints after it was at root (neck (x - J) + J) + translation; it is
+    now at root neck (x - J) + J + translation', which is the same point: the head does not move, whatever the neck
+    pose was (so a given neck pose is composed with the rotation, not replaced by it). Two things do change, on
+    purpose: the part of the mesh that hangs on the root joint (shoulders) no longer turns with the head, and the
+    template's corrective offsets now see the neck bent. Applying it twice is the same as once.
     """
     joint = template.joints(p.shape)[NECK].to(p.root)
     eye = torch.eye(3, dtype=p.root.dtype, device=p.root.device)

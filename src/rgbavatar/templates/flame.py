@@ -1,5 +1,5 @@
-"""FLAME: a head model of linear blendshapes and five joints (Li et al., "Learning a model of facial shape and expression
-from 4D scans", 2017), evaluated in float64.
+"""FLAME: a head model of linear blendshapes and five joints (Li et al., "Learning a model of facial shape and
+expression from 4D scans", 2017), evaluated in float64.
 
 Words: n frames, V vertices, S <= 300 shape and E <= 100 expression coefficients, C = 129 code entries.
 """
@@ -130,7 +130,7 @@ def load_flame(model_path: Path, uv_path: Path | None = None, mouth_interior: bo
 
 
 def _pad(coefficients: Tensor, width: int, name: str) -> Tensor:
-    """Append zeros up to a width: a tracker may fit fewer coefficients than the model has. [n, D]. Returns [n, width]."""
+    """Append zeros up to a width: a tracker may fit fewer coefficients than the model has. [n, D] to [n, width]."""
     missing = width - coefficients.shape[1]
     if missing < 0:
         raise DataError(f"head parameters: {name} has {coefficients.shape[1]} coefficients, expected at most {width}")

@@ -1,7 +1,7 @@
 """FLAME's files: what they hold, checked, as plain arrays.
 
-Words: V vertices, F faces, Vt UV vertices, 5 joints. A *model file* is `generic_model.pkl` (2020) or `flame2023*.pkl`; beside
-it lie `flame_uv.npz` and, optionally, `l_eyelid.npy` and `r_eyelid.npy`. Vertex counts are read, never assumed.
+Words: V vertices, F faces, Vt UV vertices, 5 joints. A *model file* is `generic_model.pkl` (2020) or `flame2023*.pkl`;
+beside it lie `flame_uv.npz` and, optionally, `l_eyelid.npy` and `r_eyelid.npy`. Vertex counts are read, never assumed.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ Ints = NDArray[np.int64]
 class FlameData:
     """A head model in FLAME's schema; metres, x to the head's left, y up, z out of the face.
 
-    v_template [V, 3]; faces [F, 3]; shapedirs [V, 3, 400]: 300 identity then 100 expression offsets; posedirs [V, 3, 36]:
-    offsets for R - I of neck, jaw, left eye, right eye; joint_regressor [5, V]; weights [V, 5]; uv [Vt, 2] in [0, 1], v up;
-    uv_faces [F, 3]; eyelids [V, 3, 2]: offsets that close the left and the right eye, zero where the model has none.
+    v_template [V, 3]; faces [F, 3]; shapedirs [V, 3, 400]: 300 identity then 100 expression offsets; posedirs [V, 3,
+    36]: offsets for R - I of neck, jaw, left eye, right eye; joint_regressor [5, V]; weights [V, 5]; uv [Vt, 2] in [0,
+    1], v up; uv_faces [F, 3]; eyelids [V, 3, 2]: offsets that close the left and the right eye, zero where the model
+    has none.
     """
 
     v_template: Floats

@@ -1,7 +1,7 @@
 """Linear blend skinning with blendshapes, after the SMPL (Loper et al. 2015) and FLAME (Li et al. 2017) papers.
 
-Words: n frames, V vertices, J joints, D coefficients. A *global* rotation or position is in the space of the rest mesh; a
-*local* rotation is relative to the joint's parent. Joint 0 is the root and parents come before children.
+Words: n frames, V vertices, J joints, D coefficients. A *global* rotation or position is in the space of the rest
+mesh; a *local* rotation is relative to the joint's parent. Joint 0 is the root and parents come before children.
 """
 
 from __future__ import annotations

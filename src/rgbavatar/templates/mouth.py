@@ -1,11 +1,12 @@
 """The inside of the mouth: a patch that closes the hole behind the lips of a FLAME mesh and carries the teeth.
 
-Words: the *mouth loop* is the boundary loop of the mesh that runs along the inner edge of the lips; its two ends in x are
-the *corners*, and they cut it into an *upper* and a *lower chain*. The patch is a pocket: each half is a stack of *rows* from
-the lips inwards (gum, biting edge, back of the teeth, palate or floor); the halves share the *back* row and their ends.
+Words: the *mouth loop* is the boundary loop of the mesh that runs along the inner edge of the lips; its two ends in x
+are the *corners*, and they cut it into an *upper* and a *lower chain*. The patch is a pocket: each half is a stack of
+*rows* from the lips inwards (gum, biting edge, back of the teeth, palate or floor); the halves share the *back* row
+and their ends.
 
-The loop is found by what it must be: a closed boundary, wholly in front of the jaw joint, part of which follows the jaw and
-part of which does not, the part that does lying lower. A neck's or an eye's opening fails one of these.
+The loop is found by what it must be: a closed boundary, wholly in front of the jaw joint, part of which follows the
+jaw and part of which does not, the part that does lying lower. A neck's or an eye's opening fails one of these.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from rgbavatar.templates.flame_data import NUM_SHAPE, FlameData, Floats, Ints
 
 _JAW_SPREAD = 0.3  # the lower lip's jaw weight exceeds the upper's by more than this; in FLAME by nearly 1
 _COLUMNS = 17  # of each row, corner to corner: about 3 mm apart in a mouth of 50 mm
-# Height above the line between the lips, depth behind it and width of each row, in units of the mouth's width (about 50 mm):
-# crowns of 8 mm, the upper ones 2 mm in front of the lower and over them by 1 mm; the pocket is 40 mm deep.
-_UPPER_ROWS = ((0.15, 0.07, 0.96), (-0.02, 0.08, 0.95), (0.10, 0.17, 0.86), (0.14, 0.45, 0.74))
-_LOWER_ROWS = ((-0.15, 0.11, 0.94), (0.00, 0.12, 0.93), (-0.10, 0.21, 0.86), (-0.14, 0.45, 0.74))
+# Height above the line between the lips, depth behind it and width of each row, in units of the mouth's width (about
+# 50 mm): crowns of 8 mm, the upper ones 2 mm in front of the lower and over them by 1 mm; the pocket is 40 mm deep.
+_UPPER_ROWS = ((0.15, 0.07, 0.96), (-0.06, 0.08, 0.95), (0.10, 0.17, 0.86), (0.14, 0.45, 0.74))
+_LOWER_ROWS = ((-0.15, 0.11, 0.94), (-0.04, 0.12, 0.93), (-0.10, 0.21, 0.86), (-0.14, 0.45, 0.74))
 _BACK_ROW = (0.0, 0.8, 0.5)
-# How the patch's square of the UV map is shared among the strips between rows, from either lip (0) to the back row (1/2).
+# How the patch's square of the UV map is shared among the strips between rows, from either lip (0) to the back row
+# (1/2).
 STRIP_ENDS = (0.0, 0.05, 0.25, 0.35, 0.43, 0.5)
 _UV_CELLS = 128  # resolution of the search for an unused square
 _SMALLEST_SQUARE = 4  # cells; a smaller patch would get a few texels only
@@ -42,7 +44,7 @@ class UvSquare:
 
 @dataclass(frozen=True)
 class _Half:
-    """One half of the pocket, from the lip to the back: vertex indices of each row, in the direction of the mouth loop."""
+    """One half of the pocket, from the lip to the back: vertex indices of each row, in the mouth loop's direction."""
 
     rows: list[Ints]
     fractions: list[Floats]  # arc length of each vertex along its row, 0 to 1
@@ -83,7 +85,7 @@ def find_unused_square(uv: Floats, uv_faces: Ints) -> UvSquare:
     corners = uv[uv_faces] * _UV_CELLS
     low = np.floor(corners.min(1)).astype(np.int64).clip(0, _UV_CELLS - 1)
     high = np.floor(corners.max(1)).astype(np.int64).clip(0, _UV_CELLS - 1) + 1
-    steps = np.zeros((_UV_CELLS + 1, _UV_CELLS + 1), np.int64)  # its double cumulative sum counts the boxes over each cell
+    steps = np.zeros((_UV_CELLS + 1, _UV_CELLS + 1), np.int64)  # summed twice: boxes over each cell
     for u, v, sign in ((low, low, 1), (high, low, -1), (low, high, -1), (high, high, 1)):
         np.add.at(steps, (u[:, 0], v[:, 1]), sign)
     used = steps.cumsum(0).cumsum(1)[:-1, :-1] > 0
@@ -115,7 +117,7 @@ def _mouth_chains(data: FlameData) -> tuple[Ints, Ints]:
     loops = [loop for loop in boundary_loops(data.faces) if _is_mouth(data, loop)]
     if len(loops) != 1:
         raise TemplateError(
-            f"mouth interior: found {len(loops)} boundary loops between the lips, expected 1 (in front of the jaw joint, "
+            f"mouth interior: found {len(loops)} boundary loops between the lips, expected 1 (before the jaw joint, "
             "its lower part moving with the jaw); turn the mouth interior off for this template"
         )
     x = data.v_template[loops[0], 0]
@@ -141,7 +143,8 @@ def _arc(data: FlameData, chain: Ints) -> Floats:
 
 
 def _pocket(data: FlameData, lower: Ints, upper: Ints) -> tuple[Floats, Floats, Floats]:
-    """The new vertices: rest positions [n, 3]; shares [n, L] of the chains' vertices (lower, then upper); skinning [n, 5].
+    """The new vertices: rest positions [n, 3]; shares [n, L] of the chains' vertices (lower, then upper); skinning [n,
+    5].
 
     Order: the lower rows, then the upper rows without their ends, then the back row; each from right to left.
     """
@@ -178,7 +181,7 @@ def _one_hot(joint: int) -> Floats:
 
 
 def _resample(arc: Floats, s: Floats) -> Floats:
-    """Linear interpolation along a chain as a matrix. arc [L] increasing from 0 to 1; s [n] in [0, 1]. Returns [n, L]."""
+    """Linear interpolation along a chain as a matrix. arc [L] rising from 0 to 1; s [n] in [0, 1]. Returns [n, L]."""
     return np.stack([np.interp(s, arc, unit) for unit in np.eye(len(arc))], -1)
 
 
@@ -199,9 +202,11 @@ def _halves(lower: Ints, upper: Ints, lower_arc: Floats, upper_arc: Floats, firs
 
 def _triangles(halves: tuple[_Half, _Half], square: UvSquare, first_uv: int) -> tuple[Ints, Floats, Ints]:
     """Faces [F, 3] of the pocket, with their own UV vertices [n, 2] and UV faces [F, 3]."""
-    faces, uv, uv_faces = [], [], []
+    faces: list[Ints] = []
+    uv: list[Floats] = []
+    uv_faces: list[Ints] = []
     for half, direction in zip(halves, (1, -1), strict=True):
-        first = first_uv + sum(map(len, uv))
+        first = first_uv + sum(len(row) for row in uv)
         starts = first + np.cumsum([0, *map(len, half.rows)])
         for i, (outer, inner) in enumerate(zip(half.rows[:-1], half.rows[1:], strict=True)):
             strip = _stitch(half.fractions[i], half.fractions[i + 1])
@@ -220,7 +225,7 @@ def _place(square: UvSquare, across: Floats, up: Floats) -> Floats:
 
 
 def _stitch(outer: Floats, inner: Floats) -> Ints:
-    """Triangles between two rows of points with the same ends, given their arc lengths. Returns indices into both, joined."""
+    """Triangles between two rows of points, given their arc lengths. Returns indices into both rows, joined."""
     triangles, i, j = [], 0, 0
     while i < len(outer) - 1 or j < len(inner) - 1:
         ahead = j == len(inner) - 1 or (i < len(outer) - 1 and outer[i + 1] <= inner[j + 1])
