@@ -11,7 +11,7 @@ from tests.helpers.tiny_subject import CELLS, HALF_WIDTH, grid_template, grid_ve
 
 def local_gaussians(count: int, offset: tuple[float, float, float]) -> Gaussians:
     return Gaussians(
-        means=torch.tensor(offset).expand(1, count, 3),
+        means=torch.tensor(offset, dtype=torch.float32).expand(1, count, 3),
         rotations=torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, count, 4),
         scales=torch.ones(count, 3),
         opacities=torch.ones(count),
@@ -62,7 +62,7 @@ def test_gaussians_turn_with_the_mesh() -> None:
 
 def test_tangents_follow_u_even_where_the_map_is_mirrored() -> None:
     uv = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [1.0, 0.0]])
-    tangents = uv_tangents(uv, torch.tensor([[0, 1, 2], [1, 0, 2], [0, 2, 1]]))
+    tangents = uv_tangents(uv, torch.tensor([[0, 1, 2], [1, 0, 2], [0, 2, 1]])).float()
     edges = uv[torch.tensor([[0, 1, 2], [1, 0, 2], [0, 2, 1]])]
     first, second = edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0]
     along = tangents[:, :1] * first + tangents[:, 1:] * second
