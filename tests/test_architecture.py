@@ -110,7 +110,15 @@ def test_scripts_stay_under_60_lines(path: Path) -> None:
 
 
 def test_the_top_level_is_fixed() -> None:
-    allowed = {"train_offline.py", "train_online.py", "calculate_metrics.py", "render.py", "config", "data", "submodules"}
+    allowed = {
+        "train_offline.py",
+        "train_online.py",
+        "calculate_metrics.py",
+        "render.py",
+        "config",
+        "data",
+        "submodules",
+    }
     allowed |= {"src", "requirements.txt", "README.md", "tests", "Makefile", "LICENSE", "output"}
     found = {path.name for path in ROOT.iterdir() if not path.name.startswith((".", "__"))}
     assert found <= allowed

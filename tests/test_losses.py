@@ -179,3 +179,18 @@ def test_a_term_without_its_input_is_our_mistake(name: str) -> None:
 def test_weights_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"loss weight"):
         LossWeights(**wrong)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_compositing_and_the_total_agree_between_cpu_and_gpu() -> None:
+    images, background = random_rgba(2, 16, 17), torch.rand(2, 3, generator=generator())
+    found = composite(images.cuda(), background.cuda())
+    torch.testing.assert_close(found.cpu(), composite(images, background), rtol=0, atol=3e-7)
+    rendering, target, mask = make_rendering()
+    moved = Rendering(*(tensor.detach().cuda() for tensor in (rendering.color, rendering.alpha, rendering.num_invalid)))
+    weights = LossWeights(ssim=0.2, alpha=0.1)
+    ours, theirs = (
+        total_loss(*args, weights)[0] for args in ((rendering, target, mask), (moved, target.cuda(), mask.cuda()))
+    )
+    torch.testing.assert_close(theirs.cpu(), ours)

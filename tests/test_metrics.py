@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -230,3 +231,14 @@ def test_a_place_that_cannot_hold_metrics_is_an_output_error(tmp_path: Path) -> 
     (tmp_path / "test").write_text("mine")
     with pytest.raises(OutputError, match="cannot be written"):
         write_metrics(tmp_path / "test", PER_FRAME, [1, 2], {})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_metrics_agree_between_cpu_and_gpu(lpips_network) -> None:
+    prediction, target = make_pair(0.1)
+    ours = measure_frames(prediction, target, LpipsMetric(lpips_network))
+    theirs = measure_frames(prediction.cuda(), target.cuda(), LpipsMetric(copy.deepcopy(lpips_network).cuda()))
+    for name, values in ours.items():
+        # sums in another order; LPIPS also runs its convolutions in TF32, which keeps 10 bits
+        np.testing.assert_allclose(theirs[name], values, rtol=1e-2 if name == "lpips" else 1e-4, err_msg=name)

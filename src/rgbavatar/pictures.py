@@ -43,9 +43,7 @@ class RenderOptions:
     overwrite: bool = False
 
 
-def render_run(
-    run: RunDir, avatar: TrainedAvatar, subject: str, options: RenderOptions, device: torch.device
-) -> None:
+def render_run(run: RunDir, avatar: TrainedAvatar, subject: str, options: RenderOptions, device: torch.device) -> None:
     """Render the avatar of a run and say where the result lies. Raises OutputError where one lies there already."""
     if options.alpha and (options.white or options.video or options.mode != "frames"):
         raise ConfigError("--alpha gives RGBA pictures of frames: leave out --white_bg, --video and --mode")

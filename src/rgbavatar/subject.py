@@ -20,7 +20,12 @@ def load_template(config: Config) -> HeadTemplate:
 
 
 def load_subject(
-    config: Config, subject: str, split: Split, device: torch.device, preload: bool, template: HeadTemplate | None = None
+    config: Config,
+    subject: str,
+    split: Split,
+    device: torch.device,
+    preload: bool,
+    template: HeadTemplate | None = None,
 ) -> HeadDataset:
     """One split of a subject below dataset.data_dir, its images in memory with preload. Raises DataError, TemplateError."""
     folder = Path(config.dataset.data_dir) / subject

@@ -208,3 +208,16 @@ print(load_checkpoint(path).images_seen, os.listdir(path.parent))
 """)
     assert "checkpoint.pt: cannot be written: No space left on device" in printed
     assert printed.endswith("1 ['checkpoint.pt']\n")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_checkpoint_of_a_gpu_loads_where_there_is_none(path: Path) -> None:
+    weights = torch.arange(6.0)
+    save_checkpoint(
+        path, Checkpoint(config={}, model={"w": weights.cuda()}, optimizer={}, generators={}, images_seen=0)
+    )
+    assert torch.load(path, weights_only=True)["model"]["w"].device.type == "cpu"
+    moved = load_checkpoint(path, torch.device("cuda")).model["w"]
+    assert moved.is_cuda
+    assert torch.equal(moved.cpu(), weights)

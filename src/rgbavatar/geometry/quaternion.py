@@ -1,7 +1,7 @@
 """Quaternions, WXYZ: q = w + x i + y j + z k, the Hamilton product, so that ij = k.
 
 The unit quaternion (cos(a/2), sin(a/2) n) turns by the angle a about the unit axis n; q and -q are the same rotation.
-Every function takes any batch shape "...", is differentiable, and stays finite for every finite input.
+Every function takes any batch shape "...", is differentiable, and stays finite where squares do.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 *rot6d*: the first two rows of the matrix, flattened (Zhou et al., "On the Continuity of Rotation Representations in Neural
 Networks", 2019, with rows in the place of columns). *Axis-angle*: the axis times the angle in radians.
-Every function takes any batch shape "...", is differentiable, and stays finite for every finite input.
+Every function takes any batch shape "...", is differentiable, and stays finite where squares do.
 """
 
 from __future__ import annotations

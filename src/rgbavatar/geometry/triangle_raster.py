@@ -183,11 +183,11 @@ def _order_spans(spans: _Spans, corners: Tensor, orders: Tensor) -> tuple[Tensor
 def _weigh_corners(corners: Tensor, face_ids: Tensor, width: int) -> Tensor:
     """Barycentric coordinates of each pixel's centre in its face, [H W, 3]; 0 where it has none."""
     pixels = torch.nonzero(face_ids >= 0)[:, 0]
-    triangles = corners[face_ids[pixels]]
+    faces = face_ids[pixels]
     centres = torch.stack((pixels % width, torch.div(pixels, width, rounding_mode="floor")), -1).to(torch.float64)
-    to_corners = triangles - centres[:, None]
-    weights = _cross(to_corners[:, [1, 2, 0]], to_corners[:, [2, 0, 1]]) / _double_areas(triangles)[:, None]
-    weights = weights.clamp_min(0)
+    a, b, c = (corner[faces] - centres for corner in corners.unbind(1))
+    area = _double_areas(corners)[faces]
+    weights = [(_cross(p, q) / area).clamp_min(0) for p, q in ((b, c), (c, a), (a, b))]
     out = torch.zeros(len(face_ids), 3, dtype=torch.float64)
-    out[pixels] = weights / weights.sum(-1, keepdim=True)
+    out[pixels] = torch.stack(weights, -1) / (weights[0] + weights[1] + weights[2])[:, None]
     return out

@@ -30,7 +30,7 @@ _SEED = 20250612
 
 
 def paint_texture(data: FlameData, size: int) -> Floats:
-    """Albedo of the made-up head `data`. Returns [T, T, 3], RGB in [0, 1]; texels of no triangle fit their neighbours."""
+    """Albedo of the made-up head `data`. Returns [T, T, 3] in [0, 1]; texels of no triangle fit their neighbours."""
     generator = np.random.default_rng(_SEED)
     axis = (np.arange(size) + 0.5) / size
     u, v = np.meshgrid(axis, axis)
