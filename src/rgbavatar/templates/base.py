@@ -141,12 +141,12 @@ def retarget_to_neck(template: HeadTemplate, p: HeadParameters) -> HeadParameter
 
     neck' = root neck, root' = identity, translation' = root J_neck - J_neck + translation, J_neck the rest position.
 
-    A vertex that hangs wholly on the neck and the joints after it was at root (neck (x - J) + J) + translation; it is now
-    at root neck (x - J) + J + translation', which is the same point: the head does not move, whatever the neck pose was
-    (so a given neck pose is composed with the rotation, not replaced by it). Two things do change: what hangs on the root
-    joint (the neck's lower edge, shoulders) no longer turns with the head, and the corrective offsets now see the neck
-    bent. So choose world axes in which an upright head has a root near the identity, or the neck is wrung by half a turn.
-    Applying it twice is the same as once.
+    A vertex that hangs wholly on the neck and the joints after it was at root (neck (x - J) + J) + translation; it is
+    now at root neck (x - J) + J + translation', which is the same point: the head does not move, whatever the neck pose
+    was (so a given neck pose is composed with the rotation, not replaced by it). Two things do change: what hangs on
+    the root joint (the neck's lower edge, shoulders) no longer turns with the head, and the corrective offsets now see
+    the neck bent. So choose world axes in which an upright head has a root near the identity, or the neck is wrung by
+    half a turn. Applying it twice is the same as once.
     """
     joint = template.joints(p.shape)[NECK].to(p.root)
     eye = torch.eye(3, dtype=p.root.dtype, device=p.root.device)

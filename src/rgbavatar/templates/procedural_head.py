@@ -44,6 +44,11 @@ def make_procedural_head(resolution: int = 80) -> FlameData:
 
     The first coefficients of identity and expression are SHAPE_MODES and EXPRESSION_MODES; the rest have no effect.
     """
+    return add_mouth_interior(make_open_head(resolution), MOUTH_SQUARE)
+
+
+def make_open_head(resolution: int) -> FlameData:
+    """The head with a hole between the lips, as FLAME's has; otherwise see `make_procedural_head`."""
     if resolution < _SMALLEST or resolution % 2:
         raise TemplateError(f"procedural head: resolution is {resolution}, expected an even number from {_SMALLEST}")
     skin = make_skin(resolution)
@@ -58,7 +63,7 @@ def make_procedural_head(resolution: int = 80) -> FlameData:
     shapedirs[..., : len(SHAPE_MODES)] = make_shape_offsets(positions, skin)
     shapedirs[:count, :, NUM_SHAPE : NUM_SHAPE + len(EXPRESSION_MODES)] = make_expression_offsets(skin)
     uv_count, eye_uv_count = len(skin.uv), len(eyes[0][1])
-    data = FlameData(
+    return FlameData(
         v_template=positions,
         faces=np.concatenate((skin.faces, eyes[0][2] + count, eyes[1][2] + count + eye_count)),
         shapedirs=shapedirs,
@@ -69,7 +74,6 @@ def make_procedural_head(resolution: int = 80) -> FlameData:
         uv_faces=np.concatenate((skin.uv_faces, eyes[0][2] + uv_count, eyes[1][2] + uv_count + eye_uv_count)),
         eyelids=_pad_rows(make_eyelid_offsets(skin), 2 * eye_count),
     )
-    return add_mouth_interior(data, MOUTH_SQUARE)
 
 
 def procedural_texture(size: int) -> Tensor:

@@ -292,16 +292,14 @@ def _open(grid: Floats, slits: list[Slit], lids: tuple[float, float], copy: int)
 def _settle_lids(points: Floats) -> Floats:
     """Lift the skin over the eyeballs: a smooth maximum of its z and of a sphere a lid's thickness around each eye."""
     z = points[..., 2]
+    lift = np.zeros_like(z)
     for side in (1, -1):
         center = EYE_CENTER * (side, 1, 1)
         across = ((points[..., :2] - center[:2]) ** 2).sum(-1)
-        ball = (
-            center[2]
-            + np.sqrt(np.maximum(_LID_RADIUS**2 - across, 0))
-            - np.maximum(np.sqrt(across) - _LID_RADIUS, 0) * 8
-        )
-        lifted = (z + ball + np.sqrt((z - ball) ** 2 + _LID_BLEND**2)) / 2
-        z = np.where(points[..., 2] > 0, lifted, z)
+        outside = np.maximum(np.sqrt(across) - _LID_RADIUS, 0)
+        ball = center[2] + np.sqrt(np.maximum(_LID_RADIUS**2 - across, 0)) - 8 * outside  # falls off steeply, no edge
+        lift += np.where(z > 0, (ball - z + np.sqrt((z - ball) ** 2 + _LID_BLEND**2)) / 2, 0)
+    z = z + lift
     return np.concatenate((points[..., :2], z[..., None]), -1)
 
 
