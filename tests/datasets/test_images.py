@@ -142,3 +142,18 @@ def test_an_image_that_vanishes_or_changes_later_is_named(paths: list[Path]) -> 
 def test_bytes_after_the_end_of_an_image_do_no_harm(paths: list[Path]) -> None:
     paths[0].write_bytes(paths[0].read_bytes() + b"\n")
     np.testing.assert_array_equal(preload_images(paths, pin_memory=False).read(torch.tensor([0]))[0], noise(0))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a CUDA device")
+def test_pinned_stores_read_the_same_into_pinned_memory(paths: list[Path]) -> None:
+    indices = torch.tensor([5, 0, 3])
+    expected = preload_images(paths, pin_memory=False).read(indices)
+    held, streamed = preload_images(paths, pin_memory=True), stream_images(paths, pin_memory=True)
+    for store in (held, streamed):
+        found = store.read(indices)
+        assert found.is_pinned()
+        assert torch.equal(found, expected)
+    moved = held.to(torch.device("cuda", 0))
+    assert torch.equal(moved.read(indices).cpu(), expected)
+    streamed.close()

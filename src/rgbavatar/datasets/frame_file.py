@@ -4,29 +4,25 @@ The file is a torch container (legacy or zip) of a pickled dict of numpy arrays 
 keys of `flame` and `opencv` below and `img_size` (height, width), and ignore the rest. *rot6d*: the first two rows of
 a rotation, flattened. Symbols: E expression and S shape coefficients.
 
-Nothing in the file is executed: it is unpickled with `weights_only=True`, which builds only the numpy arrays admitted
-here.
+Nothing in the file is executed: see frame_pickle.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rgbavatar.datasets.frame_pickle import as_numbers, load_content
 from rgbavatar.errors import DataError
 
 ROTATION_TOLERANCE = 1e-3  # largest |R Rᵀ - I| of a matrix a float32 tracker may call a rotation
 MIN_ROT6D_AREA = 1e-3  # of the parallelogram of its two rows; 1 for an exact one
 TRACK_HINT = "track the video again"
-ARRAY_TYPES = "?bhilqBHILQefdSU"  # numpy's codes of what an array may hold: numbers and text, no objects
 
 _WIDTHS: Mapping[str, tuple[int | None, ...]] = {
     "flame.exp": (1, None),
@@ -68,7 +64,7 @@ def read_frame_file(path: Path) -> TrackedFrame:
     Raises DataError naming the file and the key: no torch file, a pickle that asks for anything but arrays, a missing
     key, a wrong shape, a number that is not finite, a rotation or camera matrix that is none.
     """
-    content = unpickle_arrays(path)
+    content = load_content(path)
     pick = {key: _pick_array(path, content, key) for key in _WIDTHS if key != "flame.eyelids"}
     eyelids = torch.zeros(1, 2, dtype=torch.float64)
     if _find(content, "flame.eyelids") is not None:
@@ -91,48 +87,6 @@ def read_frame_file(path: Path) -> TrackedFrame:
     )
 
 
-def unpickle_arrays(path: Path) -> Mapping[str, object]:
-    """Unpickle a torch file of nested dicts of arrays without executing any of it. Raises DataError naming the file."""
-    try:
-        with torch.serialization.safe_globals(_admitted_globals()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DataError(f"{path}: found {error.strerror}, expected a file that can be read; check it") from error
-    except Exception as error:  # a damaged or hostile pickle can raise anything
-        raise DataError(
-            f"{path}: {_explain_refusal(error)}; expected metrical-tracker's .frame; {TRACK_HINT}"
-        ) from error
-    if not isinstance(content, Mapping):
-        raise DataError(
-            f"{path}: found a {type(content).__name__}, expected a dict of flame, opencv, img_size; {TRACK_HINT}"
-        )
-    return content
-
-
-def _admitted_globals() -> list[Any]:
-    """The numpy names that a pickle of arrays needs, under those of numpy 1 and of numpy 2."""
-    array_makers = import_module(
-        "numpy.core.multiarray" if np.__version__.startswith("1.") else "numpy._core.multiarray"
-    )
-    names: list[Any] = [np.ndarray, np.dtype, (_empty_bytes, "builtins.bytes")]
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        names += [(array_makers._reconstruct, f"{module}._reconstruct"), (array_makers.scalar, f"{module}.scalar")]
-    return names + list(dict.fromkeys(type(np.dtype(code)) for code in ARRAY_TYPES))
-
-
-def _empty_bytes() -> bytes:
-    """The data of an empty array, which protocol 2 writes as a call of `bytes`; with an argument it is refused."""
-    return b""
-
-
-def _explain_refusal(error: Exception) -> str:
-    """What was found in a file that torch would not load, in a few words."""
-    refused = re.search(r"GLOBAL (\S+)", str(error))
-    if refused:
-        return f"found a pickle that asks for {refused.group(1)}, which was refused and not executed"
-    return f"found no readable torch file ({type(error).__name__})"
-
-
 def _find(content: Mapping[str, object], key: str) -> object | None:
     """The value at a dotted key, or None where a part of it is missing."""
     value: object | None = content
@@ -147,10 +101,10 @@ def _pick_array(path: Path, content: Mapping[str, object], key: str) -> Tensor:
     expected = "(" + ", ".join("any" if width is None else str(width) for width in _WIDTHS[key]) + ")"
     if value is None:
         raise DataError(f"{path}: found no key {key}, expected an array {expected}; {TRACK_HINT}")
-    numbers = value.detach().numpy() if isinstance(value, Tensor) else value
-    if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "biuf":
-        raise DataError(f"{path}: {key} is a {type(value).__name__}, expected an array {expected}; {TRACK_HINT}")
-    array = torch.from_numpy(numbers.astype(np.float64))
+    try:
+        array = torch.from_numpy(as_numbers(value))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: {key} is {error}, expected an array {expected}; {TRACK_HINT}") from error
     fits = array.ndim == len(_WIDTHS[key]) and all(
         found > 0 if width is None else found == width for found, width in zip(array.shape, _WIDTHS[key], strict=True)
     )
