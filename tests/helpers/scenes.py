@@ -1,11 +1,13 @@
 """Scenes for the rasterizer's tests and benchmarks.
 
-All values are drawn from a named generator in float64 on the CPU, then moved: one seed is one scene, whatever the type and the device.
+All values are drawn from a named generator in float64 on the CPU, then moved: one seed is one scene, whatever the type
+and the device.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,12 +85,15 @@ def normal(generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def camera_at_origin(width: int, height: int, focal: float) -> tuple[Tensor, Tensor]:
-    """One camera that looks along z: world_to_camera [1, 3, 4], intrinsics [1, 4]; the optical axis meets the middle of the image."""
+    """One camera that looks along z: world_to_camera [1, 3, 4], intrinsics [1, 4]; the optical axis meets the middle of
+    the image."""
     pose = torch.eye(4, dtype=torch.float64)[None, :3]
     return pose, torch.tensor([[focal, focal, width / 2, height / 2]], dtype=torch.float64)
 
 
-def turned_cameras(generator: torch.Generator, count: int, width: int, height: int, focal: float) -> tuple[Tensor, Tensor]:
+def turned_cameras(
+    generator: torch.Generator, count: int, width: int, height: int, focal: float
+) -> tuple[Tensor, Tensor]:
     """Cameras [C] near the origin, each turned a little and with its own focal lengths and centre."""
     axis_angle = 0.1 * normal(generator, count, 3)
     zero = torch.zeros(count, dtype=torch.float64)
@@ -134,7 +139,8 @@ def cloud(
 def head(images: int = 10, gaussians: int = 58_500, size: int = 512, seed: int = 0) -> Scene:
     """The workload "standard": a head-sized ellipsoid of flat little Gaussians, each 45 to 75 pixels large.
 
-    An ellipsoid 0.19 x 0.25 x 0.21 m one metre in front of the camera, opacity 0.5, scale 0.8 mm, as at the start of training.
+    An ellipsoid 0.19 x 0.25 x 0.21 m one metre in front of the camera, opacity 0.5, scale 0.8 mm, as at the start of
+    training.
     """
     g = generator_of(seed)
     direction = torch.nn.functional.normalize(normal(g, gaussians, 3), dim=-1)
@@ -152,3 +158,54 @@ def head(images: int = 10, gaussians: int = 58_500, size: int = 512, seed: int =
         width=size,
         height=size,
     )
+
+
+# Arguments of `cloud` that between them cover the shapes of an image and of a batch.
+CLOUDS: dict[str, dict[str, Any]] = {
+    "one camera, shared attributes": {},
+    "a camera and attributes for each image": {"images": 3, "cameras": 3, "shared": False},
+    "one pixel": {"width": 1, "height": 1},
+    "one tile exactly": {"width": 16, "height": 16},
+    "one column more than a tile": {"width": 17, "height": 15},
+    "one tall column": {"width": 1, "height": 70},
+    "one image": {"images": 1, "width": 50, "height": 34},
+    "many layers": {"images": 1, "gaussians": 150, "max_opacity": 0.999},
+    "one Gaussian": {"gaussians": 1},
+}
+
+
+def ball(
+    x: float = 0.0, y: float = 0.0, z: float = 2.0, scale: float = 0.05, opacity: float = 0.8, size: int = 33
+) -> Scene:
+    """A white ball over black; at x = y = 0 its centre is the middle pixel's centre."""
+    pose, intrinsics = camera_at_origin(size, size, 40.0)
+    like = {"dtype": torch.float64}
+    return Scene(
+        means=torch.tensor([[[x, y, z]]], **like),
+        rotations=torch.tensor([[[1.0, 0, 0, 0]]], **like),
+        scales=torch.full((1, 3), scale, **like),
+        opacities=torch.tensor([opacity], **like),
+        colors=torch.ones(1, 1, 3, **like),
+        world_to_camera=pose,
+        intrinsics=intrinsics,
+        background=torch.zeros(1, 3, **like),
+        width=size,
+        height=size,
+    )
+
+
+def stacked(scene: Scene, *others: Scene) -> Scene:
+    """The Gaussians of several one-image scenes in one."""
+    everyone = [scene, *others]
+    return replace(
+        scene,
+        means=torch.cat([s.means for s in everyone], 1),
+        rotations=torch.cat([s.rotations for s in everyone], 1),
+        scales=torch.cat([s.scales for s in everyone], 0),
+        opacities=torch.cat([s.opacities for s in everyone], 0),
+        colors=torch.cat([s.colors for s in everyone], 1),
+    )
+
+
+def tinted(scene: Scene, *rgb: float) -> Scene:
+    return replace(scene, colors=torch.tensor(rgb, dtype=torch.float64).expand_as(scene.colors))

@@ -1,8 +1,8 @@
 """The build backend: setuptools' own, after making the user's torch importable.
 
-pip builds in an isolated environment that holds only what pyproject.toml requires. Were torch required there, pip would download another one,
-and the library would be compiled against a torch it never runs with. So the site-packages of the environment that pip itself
-runs in are appended to the path: what the isolated environment has still comes first.
+pip builds in an isolated environment that holds only what pyproject.toml requires. Were torch required there, pip would
+download another one, and the library would be compiled against a torch it never runs with. So the site-packages of the
+environment that pip itself runs in are appended to the path: what the isolated environment has still comes first.
 """
 
 from __future__ import annotations

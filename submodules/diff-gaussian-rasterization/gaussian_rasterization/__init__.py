@@ -1,7 +1,7 @@
 """Gaussian splatting, blending and mesh binding: differentiable, batched, on the CPU and (where built) on CUDA.
 
-Symbols: B images, N Gaussians, K bases, V vertices, F faces, H x W pixels. Quaternions are WXYZ. Everything is float32 or
-float64 (CUDA: float32), and everything of one call is of one type and on one device.
+Symbols: B images, N Gaussians, K bases, V vertices, F faces, H x W pixels. Quaternions are WXYZ. Everything is float32
+or float64 (CUDA: float32), and everything of one call is of one type and on one device.
 """
 
 from gaussian_rasterization._library import backends

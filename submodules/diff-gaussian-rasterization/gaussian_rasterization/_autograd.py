@@ -1,7 +1,7 @@
 """Gradients and shapes of the compiled operators, registered with torch (autograd, fake tensors, torch.compile).
 
-The forward operators return what their backward needs as extra outputs: `splats` [B, N, 12], the projected Gaussians, and `bins`, one
-int32 vector of a backend's own layout whose length depends on the scene.
+The forward operators return what their backward needs as extra outputs: `splats` [B, N, 12], the projected Gaussians,
+and `bins`, one int32 vector of a backend's own layout whose length depends on the scene.
 """
 
 from __future__ import annotations
@@ -30,71 +30,42 @@ def _images_and_state(means: Tensor, width: int, height: int) -> tuple[Tensor, T
 
 
 @torch.library.register_fake(f"{NAMESPACE}::rasterize")
-def _(means, rotations, scales, opacities, colors, world_to_camera, intrinsics, background, width, height):
+def _shapes_of_rasterize(means: Tensor, *scene: Any) -> tuple[Tensor, ...]:
+    width, height = scene[-2:]
     return _images_and_state(means, width, height)
 
 
 @torch.library.register_fake(f"{NAMESPACE}::rasterize_with_color_sums")
-def _(
-    means,
-    rotations,
-    scales,
-    opacities,
-    colors,
-    world_to_camera,
-    intrinsics,
-    background,
-    width,
-    height,
-    target_images,
-    unseen,
-):
+def _shapes_of_rasterize_with_color_sums(means: Tensor, *scene: Any) -> tuple[Tensor, ...]:
+    width, height = scene[-4:-2]
     gaussians = means.shape[1]
-    return (
-        *_images_and_state(means, width, height),
-        means.new_empty(gaussians, 3),
-        means.new_empty(gaussians),
-    )
+    return (*_images_and_state(means, width, height), means.new_empty(gaussians, 3), means.new_empty(gaussians))
 
 
 @torch.library.register_fake(f"{NAMESPACE}::rasterize_backward")
-def _(
-    grad_color,
-    grad_alpha,
-    color,
-    alpha,
-    splats,
-    bins,
-    means,
-    rotations,
-    scales,
-    opacities,
-    colors,
-    world_to_camera,
-    intrinsics,
-    background,
-):
-    return tuple(x.new_empty(x.shape) for x in (means, rotations, scales, opacities, colors))
+def _shapes_of_rasterize_backward(*arguments: Tensor) -> tuple[Tensor, ...]:
+    differentiable = arguments[6:11]
+    return tuple(x.new_empty(x.shape) for x in differentiable)
 
 
 @torch.library.register_fake(f"{NAMESPACE}::blend")
-def _(base, basis, weights):
+def _shapes_of_blend(base: Tensor, basis: Tensor, weights: Tensor) -> Tensor:
     return base.new_empty(weights.shape[0], *base.shape)
 
 
 @torch.library.register_fake(f"{NAMESPACE}::blend_backward")
-def _(grad_out, basis, weights):
+def _shapes_of_blend_backward(grad_out: Tensor, basis: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
     return basis.new_empty(basis.shape[1:]), basis.new_empty(basis.shape), weights.new_empty(weights.shape)
 
 
 @torch.library.register_fake(f"{NAMESPACE}::bind_to_mesh")
-def _(means, rotations, vertices, faces, tangents, face_ids, barycentrics):
+def _shapes_of_bind_to_mesh(means: Tensor, rotations: Tensor, *mesh: Tensor) -> tuple[Tensor, ...]:
     return means.new_empty(means.shape), rotations.new_empty(rotations.shape)
 
 
 @torch.library.register_fake(f"{NAMESPACE}::bind_to_mesh_backward")
-def _(grad_world_means, grad_world_rotations, rotations, vertices, faces, tangents, face_ids, barycentrics):
-    return grad_world_means.new_empty(grad_world_means.shape), rotations.new_empty(rotations.shape)
+def _shapes_of_bind_to_mesh_backward(grad_means: Tensor, grad_rotations: Tensor, *bound: Tensor) -> tuple[Tensor, ...]:
+    return grad_means.new_empty(grad_means.shape), grad_rotations.new_empty(grad_rotations.shape)
 
 
 def _save_rasterize(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

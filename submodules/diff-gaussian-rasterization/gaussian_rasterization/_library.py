@@ -10,7 +10,8 @@ NAMESPACE = "gaussian_rasterization"
 
 
 def load_library(folder: Path) -> None:
-    """Register the compiled operators with torch. folder: where `_C*.so` lies. ImportError where it is missing or does not load."""
+    """Register the compiled operators with torch. folder: where `_C*.so` lies. ImportError where it is missing or does
+    not load."""
     found = sorted(folder.glob("_C*.so")) + sorted(folder.glob("_C*.pyd"))
     if not found:
         raise ImportError(

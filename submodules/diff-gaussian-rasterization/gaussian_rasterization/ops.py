@@ -1,7 +1,8 @@
-"""Public operators. Arguments are checked by the compiled library, whose errors name the argument, what it is, and what it should be.
+"""Public operators. Arguments are checked by the compiled library, whose errors name the argument, what it is, and what
+it should be.
 
-No function changes its arguments. What has no direction or is not finite is not an error: that Gaussian is not drawn in that
-image, gets a zero gradient, and is counted in `num_invalid`.
+No function changes its arguments. What has no direction or is not finite is not an error: that Gaussian is not drawn in
+that image, gets a zero gradient, and is counted in `num_invalid`.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ class RasterizeOutput:
 
 @dataclass(frozen=True)
 class ColorSums:
-    """Over the whole batch, for Gaussians not seen yet (others: 0): rgb [N, 3] = sum of target colour times share, weight [N] = sum of shares.
+    """Over the whole batch, for Gaussians not seen yet (others: 0): rgb [N, 3] = sum of target colour times share,
+    weight [N] = sum of shares.
 
-    A share is alpha times transmittance, where it exceeds 0.1 and the target's own alpha exceeds 0.5. Carries no gradient.
+    A share is alpha times transmittance, where it exceeds 0.1 and the target's own alpha exceeds 0.5. Carries no
+    gradient.
     """
 
     rgb: Tensor
@@ -49,9 +52,10 @@ def rasterize(
 ) -> RasterizeOutput:
     """Render B images of N Gaussians (3D Gaussian Splatting, Kerbl et al. 2023).
 
-    means [B, N, 3] world units; rotations [B, N, 4] WXYZ, normalised here; scales [N, 3] or [B, N, 3] standard deviations; opacities
-    [N] or [B, N]; colors [B, N, 3]; world_to_camera [C, 3, 4] and intrinsics [C, 4] (fx, fy, cx, cy in pixels), C is 1 or B, axes x
-    right, y down, z forward; background [B, 3]. Gradients flow to means, rotations, scales, opacities and colors.
+    means [B, N, 3] world units; rotations [B, N, 4] WXYZ, normalised here; scales [N, 3] or [B, N, 3] standard
+    deviations; opacities [N] or [B, N]; colors [B, N, 3]; world_to_camera [C, 3, 4] and intrinsics [C, 4] (fx, fy, cx,
+    cy in pixels), C is 1 or B, axes x right, y down, z forward; background [B, 3]. Gradients flow to means, rotations,
+    scales, opacities and colors.
     """
     _require_backend(means)
     color, alpha, num_invalid, _, _ = torch.ops.gaussian_rasterization.rasterize(
@@ -74,7 +78,8 @@ def rasterize_with_color_sums(
     target_images: Tensor,
     unseen: Tensor,
 ) -> tuple[RasterizeOutput, ColorSums]:
-    """Render as `rasterize` does, and gather target colours. target_images [B, H, W, 4] uint8 straight RGBA; unseen [N] bool."""
+    """Render as `rasterize` does, and gather target colours. target_images [B, H, W, 4] uint8 straight RGBA; unseen [N]
+    bool."""
     _require_backend(means)
     color, alpha, num_invalid, _, _, rgb, weight = torch.ops.gaussian_rasterization.rasterize_with_color_sums(
         means,
@@ -94,7 +99,8 @@ def rasterize_with_color_sums(
 
 
 def blend(base: Tensor, basis: Tensor, weights: Tensor) -> Tensor:
-    """Add a weighted sum of offsets: base + sum_k weights[:, k] basis[k] (RGBAvatar, eq. 3), with a gradient to all three.
+    """Add a weighted sum of offsets: base + sum_k weights[:, k] basis[k] (RGBAvatar, eq. 3), with a gradient to all
+    three.
 
     base [N, D]; basis [K, N, D]; weights [B, K], unbounded. Returns [B, N, D].
     """
@@ -113,11 +119,12 @@ def bind_to_mesh(
 ) -> tuple[Tensor, Tensor]:
     """Move Gaussians from their triangle's frame to world space; gradients flow to means and rotations.
 
-    means [B, N, 3] and rotations [B, N, 4] WXYZ in the frame; vertices [B, V, 3]; faces [F, 3] and face_ids [N] int32 or int64;
-    tangents [F, 2] (a, b): tangent direction a e1 + b e2 with e1 = v1 - v0, e2 = v2 - v0; barycentrics [N, 3].
-    Returns means [B, N, 3] = frame mean + sum_i bary_i vertex_i, and rotations [B, N, 4] = quat(frame) x normalize(rotation), zero where
-    a rotation has no direction. The frame's columns are tangent, bitangent and normal unit(e1 x e2): a proper rotation, also for
-    a degenerate triangle, whose missing directions are replaced by e1, e2 or any perpendicular, in this order.
+    means [B, N, 3] and rotations [B, N, 4] WXYZ in the frame; vertices [B, V, 3]; faces [F, 3] and face_ids [N] int32
+    or int64; tangents [F, 2] (a, b): tangent direction a e1 + b e2 with e1 = v1 - v0, e2 = v2 - v0; barycentrics [N,
+    3]. Returns means [B, N, 3] = frame mean + sum_i bary_i vertex_i, and rotations [B, N, 4] = quat(frame) x
+    normalize(rotation), zero where a rotation has no direction. The frame's columns are tangent, bitangent and normal
+    unit(e1 x e2): a proper rotation, also for a degenerate triangle, whose missing directions are replaced by e1, e2 or
+    any perpendicular, in this order.
     """
     _require_backend(means)
     return torch.ops.gaussian_rasterization.bind_to_mesh(

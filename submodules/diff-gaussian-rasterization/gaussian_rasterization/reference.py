@@ -1,12 +1,14 @@
 """The operators once more, as readable dense torch: the oracle of the compiled ones. Imported by tests only.
 
-Every Gaussian meets every pixel, so keep scenes small. Any floating type and device; gradients by torch's autograd. Written from the papers'
-equations in another way than the kernels where there is one: determinants and inverses directly, no tiles, no ellipses.
+Every Gaussian meets every pixel, so keep scenes small. Any floating type and device; gradients by torch's autograd.
+Written from the papers' equations in another way than the kernels where there is one: determinants and inverses
+directly, no tiles, no ellipses.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +39,8 @@ class Projected:
 
 @dataclass(frozen=True)
 class Image:
-    """color [3, H, W]; alpha [1, H, W]; shares [N, H, W] alpha times transmittance of each Gaussian in each pixel; num_invalid."""
+    """color [3, H, W]; alpha [1, H, W]; shares [N, H, W] alpha times transmittance of each Gaussian in each pixel;
+    num_invalid."""
 
     color: Tensor
     alpha: Tensor
@@ -46,7 +49,8 @@ class Image:
 
 
 def rotation_matrices(quaternions: Tensor) -> Tensor:
-    """[..., 4] unit WXYZ to [..., 3, 3]: the columns are the axes turned by v -> v + 2 u x (u x v + w v), u = (x, y, z)."""
+    """[..., 4] unit WXYZ to [..., 3, 3]: the columns are the axes turned by v -> v + 2 u x (u x v + w v), u = (x, y,
+    z)."""
     w, u = quaternions[..., :1], quaternions[..., 1:]
     axes = torch.eye(3, dtype=quaternions.dtype, device=quaternions.device)
     columns = []
@@ -57,6 +61,7 @@ def rotation_matrices(quaternions: Tensor) -> Tensor:
 
 
 def has_direction(quaternions: Tensor) -> Tensor:
+    """[..., 4] to [...] bool: the squared norm is finite and not (nearly) 0."""
     norm2 = (quaternions**2).sum(-1)
     return norm2.isfinite() & (norm2 >= MIN_QUATERNION_NORM**2)
 
@@ -70,7 +75,8 @@ def valid_gaussians(means: Tensor, rotations: Tensor, scales: Tensor, opacities:
 def project(
     means: Tensor, rotations: Tensor, scales: Tensor, pose: Tensor, intrinsics: Tensor, width: int, height: int
 ) -> Projected:
-    """3D Gaussian Splatting, equations 5 and 6. means [N, 3], rotations [N, 4], scales [N, 3], pose [3, 4], intrinsics [4]."""
+    """3D Gaussian Splatting, equations 5 and 6. means [N, 3], rotations [N, 4], scales [N, 3], pose [3, 4], intrinsics
+    [4]."""
     fx, fy, cx, cy = intrinsics
     in_camera = means @ pose[:, :3].T + pose[:, 3]
     x, y, z = in_camera.unbind(-1)
@@ -80,9 +86,9 @@ def project(
     u = _clamped(x / z_safe, JACOBIAN_LIMIT * width / (2 * fx))
     v = _clamped(y / z_safe, JACOBIAN_LIMIT * height / (2 * fy))
     zero = torch.zeros_like(z)
-    jacobian = torch.stack(
-        [fx / z_safe, zero, -fx * u / z_safe, zero, fy / z_safe, -fy * v / z_safe], -1
-    ).reshape(-1, 2, 3)
+    jacobian = torch.stack([fx / z_safe, zero, -fx * u / z_safe, zero, fy / z_safe, -fy * v / z_safe], -1).reshape(
+        -1, 2, 3
+    )
     rotation = rotation_matrices(normalize(rotations, dim=-1))
     covariance = rotation @ torch.diag_embed(scales**2) @ rotation.mT
     to_screen = jacobian @ pose[:, :3]
@@ -97,10 +103,10 @@ def _clamped(value: Tensor, limit: Tensor) -> Tensor:
 
 
 def alphas_of(splats: Projected, opacities: Tensor, width: int, height: int) -> Tensor:
-    """[N, H, W]: min(0.99, opacity exp(-1/2 d^T inv(covariance) d)), 0 under 1/255. The clamp passes the gradient as if it were not there."""
-    like = {"dtype": opacities.dtype, "device": opacities.device}
-    rows, columns = torch.meshgrid(torch.arange(height, **like), torch.arange(width, **like), indexing="ij")
-    pixels = torch.stack([columns, rows], -1).reshape(1, -1, 2)
+    """[N, H, W]: min(0.99, opacity exp(-1/2 d^T inv(covariance) d)), 0 under 1/255. The clamp passes the gradient as if
+    it were not there."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    pixels = torch.stack([columns, rows], -1).reshape(1, -1, 2).to(opacities)
     offsets = pixels - splats.centers[:, None]
     forms = torch.einsum("npi,nij,npj->np", offsets, torch.linalg.inv(splats.covariances), offsets)
     unclamped = opacities[:, None] * torch.exp(-0.5 * forms)
@@ -133,13 +139,16 @@ def render_image(
     width: int,
     height: int,
 ) -> Image:
-    """One image: means [N, 3], rotations [N, 4], scales [N, 3], opacities [N], colors [N, 3], pose [3, 4], intrinsics [4], background [3]."""
+    """One image: means [N, 3], rotations [N, 4], scales [N, 3], opacities [N], colors [N, 3], pose [3, 4], intrinsics
+    [4], background [3]."""
     valid = valid_gaussians(means, rotations, scales, opacities, colors)
     kept = valid.nonzero()[:, 0]
     splats = project(means[kept], rotations[kept], scales[kept], pose, intrinsics, width, height)
     visible = splats.visible.nonzero()[:, 0]
     order = visible[torch.argsort(splats.depths[visible].detach(), stable=True)]
-    nearest_first = Projected(splats.centers[order], splats.covariances[order], splats.depths[order], splats.visible[order])
+    nearest_first = Projected(
+        splats.centers[order], splats.covariances[order], splats.depths[order], splats.visible[order]
+    )
     chosen = kept[order]
     shares, left = composite(alphas_of(nearest_first, opacities[chosen], width, height))
     color = torch.einsum("nhw,nc->chw", shares, colors[chosen]) + left * background[:, None, None]
@@ -164,17 +173,18 @@ def _images(
     opacities = opacities.expand(images, -1)
     poses, lenses = world_to_camera.expand(images, -1, -1), intrinsics.expand(images, -1)
     each = zip(means, rotations, scales, opacities, colors, poses, lenses, background, strict=True)
-    return [render_image(*arguments, width, height) for arguments in each]
+    return [render_image(m, r, s, o, c, p, k, b, width, height) for m, r, s, o, c, p, k, b in each]
 
 
-def rasterize(*arguments) -> tuple[Tensor, Tensor, Tensor]:
-    """Arguments as of gaussian_rasterization.rasterize. Returns color [B, 3, H, W], alpha [B, 1, H, W], num_invalid [B]."""
+def rasterize(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Arguments as of gaussian_rasterization.rasterize. Returns color [B, 3, H, W], alpha [B, 1, H, W], num_invalid
+    [B]."""
     images = _images(*arguments)
     num_invalid = torch.tensor([image.num_invalid for image in images], dtype=torch.int32)
     return torch.stack([i.color for i in images]), torch.stack([i.alpha for i in images]), num_invalid
 
 
-def color_sums(*arguments, target_images: Tensor, unseen: Tensor) -> tuple[Tensor, Tensor]:
+def color_sums(*arguments: Any, target_images: Tensor, unseen: Tensor) -> tuple[Tensor, Tensor]:
     """rgb [N, 3] and weight [N] as of gaussian_rasterization.rasterize_with_color_sums."""
     shares = torch.stack([image.shares for image in _images(*arguments)])  # [B, N, H, W]
     targets = target_images.to(shares.dtype) / 255
@@ -203,7 +213,8 @@ def multiply_quaternions(a: Tensor, b: Tensor) -> Tensor:
 
 
 def quaternions_of(rotations: Tensor) -> Tensor:
-    """[..., 3, 3] to [..., 4], largest component positive: the eigenvector that 4 q q^T - 1, whose entries the matrix gives, has."""
+    """[..., 3, 3] to [..., 4], largest component positive: the eigenvector that 4 q q^T - 1, whose entries the matrix
+    gives, has."""
     r = rotations
     xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
     x, y, z = r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]
@@ -226,7 +237,8 @@ def any_perpendicular(vectors: Tensor) -> Tensor:
 
 
 def face_frames(corners: Tensor, tangents: Tensor) -> Tensor:
-    """corners [..., 3 (corner), 3], tangents [..., 2] -> rotations [..., 3, 3], columns tangent, bitangent, normal. Fallbacks as documented."""
+    """corners [..., 3 (corner), 3], tangents [..., 2] -> rotations [..., 3, 3], columns tangent, bitangent, normal.
+    Fallbacks as documented."""
     e1, e2 = corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :]
     longer = torch.where(e1.norm(dim=-1, keepdim=True) >= e2.norm(dim=-1, keepdim=True), e1, e2)
     length = longer.norm(dim=-1, keepdim=True)

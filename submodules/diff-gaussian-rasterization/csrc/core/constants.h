@@ -17,10 +17,12 @@ inline constexpr double kMinTransmittance = 1e-4;
 // Depth of the near plane, metres (more exactly: in units of the world).
 inline constexpr double kNear = 0.2;
 
-// Variance added to both screen axes, pixels squared: a box of one pixel has variance 1/12; 0.3 is the value of 3D Gaussian Splatting (section 4).
+// Variance added to both screen axes, pixels squared: a box of one pixel has variance 1/12; 0.3 is the value of 3D
+// Gaussian Splatting (section 4).
 inline constexpr double kBlur = 0.3;
 
-// X/Z and Y/Z are clamped to this many half fields of view inside the Jacobian only, where its linearisation would blow up.
+// X/Z and Y/Z are clamped to this many half fields of view inside the Jacobian only, where its linearisation would blow
+// up.
 inline constexpr double kJacobianLimit = 1.3;
 
 // A splat of larger screen variance (standard deviation of a million pixels) counts as degenerate and is not visible.
@@ -30,8 +32,8 @@ inline constexpr double kMaxVariance = 1e12;
 // A quaternion shorter than this has no direction.
 inline constexpr double kMinQuaternionNorm = 1e-12;
 
-// An edge shorter than this (metres) has no direction; nor has a face whose height is a smaller part of its longer edge than this:
-// in float the corners' rounding alone tilts it by 1e-7 of that edge.
+// An edge shorter than this (metres) has no direction; nor has a face whose height is a smaller part of its longer edge
+// than this: in float the corners' rounding alone tilts it by 1e-7 of that edge.
 inline constexpr double kMinEdgeLength = 1e-12;
 inline constexpr double kMinFaceSine = 1e-6;
 

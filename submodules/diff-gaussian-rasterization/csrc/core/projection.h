@@ -1,5 +1,5 @@
-// Perspective projection of a 3D Gaussian to a screen-space splat (3D Gaussian Splatting, sections 4 and 5; EWA splatting,
-// Zwicker et al. 2001), and its vector-Jacobian product.
+// Perspective projection of a 3D Gaussian to a screen-space splat (3D Gaussian Splatting, sections 4 and 5; EWA
+// splatting, Zwicker et al. 2001), and its vector-Jacobian product.
 //
 // Camera axes: x right, y down, z forward. Pixel centres lie at integers of the image plane.
 #pragma once
@@ -10,7 +10,8 @@
 
 namespace gaussian_rasterization {
 
-template <typename T> struct Camera {
+template <typename T>
+struct Camera {
   Mat3<T> rotation;     // world to camera
   Vec3<T> translation;  // world to camera
   T fx, fy, cx, cy;     // pixels; the centre of the first pixel is at 0.5 in the units of cx, cy
@@ -31,7 +32,8 @@ GR_HD Camera<T> load_camera(const T* world_to_camera, const T* intrinsics, std::
 }
 
 // One Gaussian, in world space.
-template <typename T> struct Gaussian {
+template <typename T>
+struct Gaussian {
   Vec3<T> mean;
   Quaternion<T> rotation;  // need not be unit
   Vec3<T> scale;           // standard deviations
@@ -41,25 +43,30 @@ template <typename T> struct Gaussian {
 
 // Its image: alpha(d) = min(kMaxAlpha, opacity exp(-1/2 (a dx^2 + 2 b dx dy + c dy^2))), d = pixel - (x, y).
 // As stored: kSplatFields consecutive scalars; a splat that is not visible has opacity 0.
-template <typename T> struct Splat {
+template <typename T>
+struct Splat {
   T x, y;     // pixels
   T a, b, c;  // inverse of the screen covariance
   T opacity;
-  T cutoff;   // alpha reaches kMinAlpha exactly where the quadratic form is at most 2 ln(opacity / kMinAlpha)
+  T cutoff;  // alpha reaches kMinAlpha exactly where the quadratic form is at most 2 ln(opacity / kMinAlpha)
   T red, green, blue;
-  T depth;    // Z
+  T depth;        // Z
   T determinant;  // of the screen covariance: with a and c it gives back the variances, x: c det, y: a det
 };
 inline constexpr int kSplatFields = 12;
 static_assert(sizeof(Splat<float>) == kSplatFields * sizeof(float), "a splat is stored as consecutive scalars");
 
-// All attributes finite, and a rotation that has a direction. What is not valid is not drawn, gets no gradient, and is counted.
-template <typename T> GR_HD bool is_valid(const Gaussian<T>& g) {
-  return is_finite(g.mean) && is_finite(g.scale) && is_finite(g.opacity) && is_finite(g.color) && has_direction(g.rotation);
+// All attributes finite, and a rotation that has a direction. What is not valid is not drawn, gets no gradient, and is
+// counted.
+template <typename T>
+GR_HD bool is_valid(const Gaussian<T>& g) {
+  return is_finite(g.mean) && is_finite(g.scale) && is_finite(g.opacity) && is_finite(g.color) &&
+         has_direction(g.rotation);
 }
 
 // What projection and its backward pass share. Σ2 = A A^T + kBlur I with A = J W R S, [2, 3], rows a0 and a1.
-template <typename T> struct ProjectionTerms {
+template <typename T>
+struct ProjectionTerms {
   Vec3<T> t;            // mean in camera space
   Quaternion<T> unit;   // normalised rotation
   Mat3<T> r;            // its matrix
@@ -71,7 +78,8 @@ template <typename T> struct ProjectionTerms {
   T determinant;        // of Σ2
 };
 
-template <typename T> GR_HD ProjectionTerms<T> projection_terms(const Gaussian<T>& g, const Camera<T>& camera, Vec3<T> t) {
+template <typename T>
+GR_HD ProjectionTerms<T> projection_terms(const Gaussian<T>& g, const Camera<T>& camera, Vec3<T> t) {
   ProjectionTerms<T> p;
   p.t = t;
   p.unit = normalized(g.rotation);
@@ -87,15 +95,18 @@ template <typename T> GR_HD ProjectionTerms<T> projection_terms(const Gaussian<T
   p.a1 = {r1.x * g.scale.x, r1.y * g.scale.y, r1.z * g.scale.z};
   const T aa = dot(p.a0, p.a0), ab = dot(p.a0, p.a1), bb = dot(p.a1, p.a1);
   p.xx = aa + T(kBlur), p.xy = ab, p.yy = bb + T(kBlur);
-  // det(A A^T + k I) = |a0 x a1|^2 + k tr(A A^T) + k^2 (Cauchy-Binet): only positive terms, so a needle loses no digits.
+  // det(A A^T + k I) = |a0 x a1|^2 + k tr(A A^T) + k^2 (Cauchy-Binet): only positive terms, so a needle loses no
+  // digits.
   const Vec3<T> minors = cross(p.a0, p.a1);
   p.determinant = dot(minors, minors) + T(kBlur) * (aa + bb) + T(kBlur * kBlur);
   return p;
 }
 
-// The splat of a valid Gaussian. Not visible (returns false, and splat.opacity is 0): at or behind the near plane, fainter than
-// kMinAlpha everywhere, wider than kMaxVariance, or not finite on the screen. Whether it reaches a pixel is asked of ellipse.h.
-template <typename T> GR_HD bool project(const Gaussian<T>& g, const Camera<T>& camera, Splat<T>& splat) {
+// The splat of a valid Gaussian. Not visible (returns false, and splat.opacity is 0): at or behind the near plane,
+// fainter than kMinAlpha everywhere, wider than kMaxVariance, or not finite on the screen. Whether it reaches a pixel
+// is asked of ellipse.h.
+template <typename T>
+GR_HD bool project(const Gaussian<T>& g, const Camera<T>& camera, Splat<T>& splat) {
   splat = Splat<T>{};
   const Vec3<T> t = multiply(camera.rotation, g.mean) + camera.translation;
   if (!(t.z > T(kNear) && is_finite(t) && g.opacity >= T(kMinAlpha))) return false;
@@ -113,16 +124,20 @@ template <typename T> GR_HD bool project(const Gaussian<T>& g, const Camera<T>& 
   return true;
 }
 
-// Sums over pixels that the backward sweep leaves for one splat. w = dL/d(exponent) = opacity exp(.) dL/dalpha; d = pixel - (x, y).
-template <typename T> struct SplatMoments {
+// Sums over pixels that the backward sweep leaves for one splat. w = dL/d(exponent) = opacity exp(.) dL/dalpha; d =
+// pixel - (x, y).
+template <typename T>
+struct SplatMoments {
   T w, wx, wy;         // sum w, w dx, w dy
   T wxx, wxy, wyy;     // sum w dx^2, w dx dy, w dy^2
   T red, green, blue;  // sum alpha T dL/dcolor
 };
 inline constexpr int kMomentFields = 9;
-static_assert(sizeof(SplatMoments<float>) == kMomentFields * sizeof(float), "moments are stored as consecutive scalars");
+static_assert(sizeof(SplatMoments<float>) == kMomentFields * sizeof(float),
+              "moments are stored as consecutive scalars");
 
-template <typename T> struct GaussianGradient {
+template <typename T>
+struct GaussianGradient {
   Vec3<T> mean;
   Quaternion<T> rotation;
   Vec3<T> scale;
@@ -132,8 +147,8 @@ template <typename T> struct GaussianGradient {
 
 // From the gradient (2x3 rows h0, h1) to A = J W R S: what it gives to scale, rotation and the camera-space mean.
 template <typename T>
-GR_HD void projection_terms_vjp(const Gaussian<T>& g, const Camera<T>& camera, const ProjectionTerms<T>& p, Vec3<T> h0, Vec3<T> h1,
-                                GaussianGradient<T>& out, Vec3<T>& grad_t) {
+GR_HD void projection_terms_vjp(const Gaussian<T>& g, const Camera<T>& camera, const ProjectionTerms<T>& p, Vec3<T> h0,
+                                Vec3<T> h1, GaussianGradient<T>& out, Vec3<T>& grad_t) {
   const Vec3<T> s = g.scale;
   const Vec3<T> r0 = multiply_transposed(p.r, p.j0), r1 = multiply_transposed(p.r, p.j1);
   out.scale = {h0.x * r0.x + h1.x * r1.x, h0.y * r0.y + h1.y * r1.y, h0.z * r0.z + h1.z * r1.z};
@@ -167,7 +182,8 @@ GR_HD GaussianGradient<T> project_vjp(const Gaussian<T>& g, const Camera<T>& cam
   out.color = {m.red, m.green, m.blue};
   out.opacity = m.w / g.opacity;
   const T grad_x = a * m.wx + b * m.wy, grad_y = b * m.wx + c * m.wy;  // exponent = -1/2 d^T Q d, d = pixel - (x, y)
-  // dL/dQ = -1/2 sum w d d^T and dQ = -Q dΣ2 Q, so dL/dΣ2 = 1/2 sum w (Q d)(Q d)^T; through Σ2 = A A^T: dL/dA = 2 dL/dΣ2 A.
+  // dL/dQ = -1/2 sum w d d^T and dQ = -Q dΣ2 Q, so dL/dΣ2 = 1/2 sum w (Q d)(Q d)^T; through Σ2 = A A^T: dL/dA = 2
+  // dL/dΣ2 A.
   const T mx = a * m.wxx + b * m.wxy, my = a * m.wxy + b * m.wyy;  // Q M, M = sum w d d^T
   const T nx = b * m.wxx + c * m.wxy, ny = b * m.wxy + c * m.wyy;
   const T hxx = mx * a + my * b, hxy = mx * b + my * c, hyy = nx * b + ny * c;  // Q M Q

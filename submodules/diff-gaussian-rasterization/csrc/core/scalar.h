@@ -12,13 +12,28 @@
 
 namespace gaussian_rasterization {
 
-template <typename T> GR_HD T smaller(T a, T b) { return a < b ? a : b; }
-template <typename T> GR_HD T larger(T a, T b) { return a > b ? a : b; }
-template <typename T> GR_HD T clamped(T x, T low, T high) { return smaller(larger(x, low), high); }
-template <typename T> GR_HD T squared(T x) { return x * x; }
+template <typename T>
+GR_HD T smaller(T a, T b) {
+  return a < b ? a : b;
+}
+template <typename T>
+GR_HD T larger(T a, T b) {
+  return a > b ? a : b;
+}
+template <typename T>
+GR_HD T clamped(T x, T low, T high) {
+  return smaller(larger(x, low), high);
+}
+template <typename T>
+GR_HD T squared(T x) {
+  return x * x;
+}
 
 // Infinity minus itself, like NaN, is not 0. Needs a compiler that keeps IEEE semantics (no -ffast-math).
-template <typename T> GR_HD bool is_finite(T x) { return x - x == T(0); }
+template <typename T>
+GR_HD bool is_finite(T x) {
+  return x - x == T(0);
+}
 
 // One overload per type, so that device code does not fall into double precision.
 GR_HD float square_root(float x) { return ::sqrtf(x); }

@@ -9,7 +9,8 @@ namespace {
 
 constexpr std::int64_t kPieceSize = 2048;
 
-template <typename T> struct Triangle {
+template <typename T>
+struct Triangle {
   Vec3<T> v0, v1, v2;
 };
 
@@ -17,7 +18,8 @@ template <typename T, typename Index>
 inline Triangle<T> triangle_of(const MeshArguments<T, Index>& mesh, std::int64_t image, std::int64_t face) {
   const T* vertices = mesh.vertex_positions + 3 * mesh.vertices * image;
   const Index* corner = mesh.face_vertices + 3 * face;
-  return {load_vec3(vertices + 3 * corner[0]), load_vec3(vertices + 3 * corner[1]), load_vec3(vertices + 3 * corner[2])};
+  return {load_vec3(vertices + 3 * corner[0]), load_vec3(vertices + 3 * corner[1]),
+          load_vec3(vertices + 3 * corner[2])};
 }
 
 // Frames of all faces in all images [B, F]: several Gaussians share a face.
@@ -52,7 +54,8 @@ void bind_to_mesh(const MeshArguments<T, Index>& mesh, const BindArguments<T>& a
 }
 
 template <typename T, typename Index>
-void bind_to_mesh_backward(const MeshArguments<T, Index>& mesh, const BindGradientArguments<T>& a, const RunOnAllThreads& run) {
+void bind_to_mesh_backward(const MeshArguments<T, Index>& mesh, const BindGradientArguments<T>& a,
+                           const RunOnAllThreads& run) {
   const std::vector<FaceFrame<T>> frames = frames_of(mesh, run);
   parallel_pieces(run, mesh.images * mesh.gaussians, kPieceSize, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
@@ -64,9 +67,10 @@ void bind_to_mesh_backward(const MeshArguments<T, Index>& mesh, const BindGradie
   });
 }
 
-#define GR_INSTANTIATE(T, Index)                                                                                  \
+#define GR_INSTANTIATE(T, Index)                                                                               \
   template void bind_to_mesh(const MeshArguments<T, Index>&, const BindArguments<T>&, const RunOnAllThreads&); \
-  template void bind_to_mesh_backward(const MeshArguments<T, Index>&, const BindGradientArguments<T>&, const RunOnAllThreads&);
+  template void bind_to_mesh_backward(const MeshArguments<T, Index>&, const BindGradientArguments<T>&,         \
+                                      const RunOnAllThreads&);
 GR_INSTANTIATE(float, std::int32_t)
 GR_INSTANTIATE(float, std::int64_t)
 GR_INSTANTIATE(double, std::int32_t)

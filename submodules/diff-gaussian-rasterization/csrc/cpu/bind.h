@@ -10,6 +10,7 @@ template <typename T, typename Index>
 void bind_to_mesh(const MeshArguments<T, Index>& mesh, const BindArguments<T>& arguments, const RunOnAllThreads& run);
 
 template <typename T, typename Index>
-void bind_to_mesh_backward(const MeshArguments<T, Index>& mesh, const BindGradientArguments<T>& arguments, const RunOnAllThreads& run);
+void bind_to_mesh_backward(const MeshArguments<T, Index>& mesh, const BindGradientArguments<T>& arguments,
+                           const RunOnAllThreads& run);
 
 }  // namespace gaussian_rasterization::cpu

@@ -21,14 +21,21 @@ std::int64_t bins_length(std::int64_t images, std::int64_t gaussians, std::int64
 
 Bins view_bins(std::int32_t* block, std::int64_t images, std::int64_t gaussians, std::int64_t tiles) {
   std::int32_t* slot_begin = block + 2 * (images * tiles + 1);
-  return {reinterpret_cast<std::int64_t*>(block), slot_begin, reinterpret_cast<TileEntry*>(slot_begin + images * (gaussians + 1))};
+  return {reinterpret_cast<std::int64_t*>(block), slot_begin,
+          reinterpret_cast<TileEntry*>(slot_begin + images * (gaussians + 1))};
 }
 
 template <typename T>
-Binning<T>::Binning(const SceneArguments<T>& scene, Splat<T>* splats, std::int32_t* num_invalid, const RunOnAllThreads& run)
-    : scene_(scene), run_(run), splats_(splats), grid_(grid_of(scene.width, scene.height)),
-      pieces_per_image_((scene.gaussians + kPieceSize - 1) / kPieceSize), pieces_(scene.images * pieces_per_image_),
-      pair_counts_(scene.images * scene.gaussians), image_begin_(scene.images + 1) {
+Binning<T>::Binning(const SceneArguments<T>& scene, Splat<T>* splats, std::int32_t* num_invalid,
+                    const RunOnAllThreads& run)
+    : scene_(scene),
+      run_(run),
+      splats_(splats),
+      grid_(grid_of(scene.width, scene.height)),
+      pieces_per_image_((scene.gaussians + kPieceSize - 1) / kPieceSize),
+      pieces_(scene.images * pieces_per_image_),
+      pair_counts_(scene.images * scene.gaussians),
+      image_begin_(scene.images + 1) {
   parallel_pieces(run, static_cast<std::int64_t>(pieces_.size()), 1, [&](std::int64_t task, std::int64_t) {
     const std::int64_t image = task / pieces_per_image_, first = task % pieces_per_image_ * kPieceSize;
     project_piece(image, first, std::min(first + kPieceSize, scene_.gaussians), pieces_[task]);
@@ -73,12 +80,14 @@ void Binning<T>::project_piece(std::int64_t image, std::int64_t first, std::int6
   }
 }
 
-template <typename T> void Binning<T>::write(const Bins& bins) const {
+template <typename T>
+void Binning<T>::write(const Bins& bins) const {
   bins.tile_begin[scene_.images * grid_.tiles()] = pairs_;
   parallel_pieces(run_, scene_.images, 1, [&](std::int64_t image, std::int64_t) { write_image(bins, image); });
 }
 
-template <typename T> void Binning<T>::write_image(const Bins& bins, std::int64_t image) const {
+template <typename T>
+void Binning<T>::write_image(const Bins& bins, std::int64_t image) const {
   const std::int64_t gaussians = scene_.gaussians, tiles = grid_.tiles();
   const std::int32_t* counts = pair_counts_.data() + image * gaussians;
   std::int32_t* slot_begin = bins.slot_begin + image * (gaussians + 1);

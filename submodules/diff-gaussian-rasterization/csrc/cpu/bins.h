@@ -1,8 +1,9 @@
 // Which splats each tile composites, front to back.
 //
-// Tiles of one image are numbered row by row. Every (splat, tile) pair has a slot: the pairs of one image are numbered Gaussian by Gaussian, and those of
-// one Gaussian tile by tile. A sweep over tiles leaves its result for a pair in the pair's slot, and each Gaussian then adds up its own
-// slots in order: no atomics, and the same bits whichever thread took which tile.
+// Tiles of one image are numbered row by row. Every (splat, tile) pair has a slot: the pairs of one image are numbered
+// Gaussian by Gaussian, and those of one Gaussian tile by tile. A sweep over tiles leaves its result for a pair in the
+// pair's slot, and each Gaussian then adds up its own slots in order: no atomics, and the same bits whichever thread
+// took which tile.
 #pragma once
 
 #include <cstdint>
@@ -28,15 +29,18 @@ inline Grid grid_of(std::int64_t width, std::int64_t height) {
 
 // A view of the bins of a batch, as they lie in one block of int32.
 struct Bins {
-  std::int64_t* tile_begin;  // [B tiles + 1]: where a tile's entries begin; image b's pairs begin where its first tile's do
+  std::int64_t*
+      tile_begin;  // [B tiles + 1]: where a tile's entries begin; image b's pairs begin where its first tile's do
   std::int32_t* slot_begin;  // [B, N + 1]: where a Gaussian's slots begin, counted from the image's first pair
   TileEntry* entries;        // [pairs]
 };
-std::int64_t bins_length(std::int64_t images, std::int64_t gaussians, std::int64_t tiles, std::int64_t pairs);  // in int32
+std::int64_t bins_length(std::int64_t images, std::int64_t gaussians, std::int64_t tiles,
+                         std::int64_t pairs);  // in int32
 Bins view_bins(std::int32_t* block, std::int64_t images, std::int64_t gaussians, std::int64_t tiles);
 
 // Projects the scene and finds the pairs; knows how long the bins will be before they are written.
-template <typename T> class Binning {
+template <typename T>
+class Binning {
  public:
   // Fills splats [B, N] (opacity 0: reaches no pixel) and num_invalid [B].
   Binning(const SceneArguments<T>& scene, Splat<T>* splats, std::int32_t* num_invalid, const RunOnAllThreads& run);
@@ -44,8 +48,8 @@ template <typename T> class Binning {
   void write(const Bins& bins) const;
 
  private:
-  struct Piece {                         // of one image's Gaussians
-    std::vector<std::int32_t> tiles;     // of its pairs, in slot order
+  struct Piece {                      // of one image's Gaussians
+    std::vector<std::int32_t> tiles;  // of its pairs, in slot order
     std::int32_t invalid = 0;
   };
   void project_piece(std::int64_t image, std::int64_t first, std::int64_t last, Piece& piece);

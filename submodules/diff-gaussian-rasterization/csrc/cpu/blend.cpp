@@ -14,7 +14,8 @@ constexpr std::int64_t kElementsPerPiece = 4096;
 constexpr int kImageGroup = 8;
 
 // f(V{}, element) over [first, last): V a native vector while it fits, then the scalar itself.
-template <typename T, typename F> inline void for_each_vector(std::int64_t first, std::int64_t last, const F& f) {
+template <typename T, typename F>
+inline void for_each_vector(std::int64_t first, std::int64_t last, const F& f) {
   std::int64_t e = first;
   for (; e + kVectorWidth<T> <= last; e += kVectorWidth<T>) f(Vector<T>{}, e);
   for (; e < last; ++e) f(T{}, e);
@@ -37,14 +38,22 @@ inline void blend_images(const BlendArguments<T>& a, std::int64_t first_image, s
 template <typename V, typename T>
 inline void blend_group(const BlendArguments<T>& a, std::int64_t first_image, std::int64_t count, std::int64_t e) {
   switch (count) {
-    case 1: return blend_images<1, V>(a, first_image, e);
-    case 2: return blend_images<2, V>(a, first_image, e);
-    case 3: return blend_images<3, V>(a, first_image, e);
-    case 4: return blend_images<4, V>(a, first_image, e);
-    case 5: return blend_images<5, V>(a, first_image, e);
-    case 6: return blend_images<6, V>(a, first_image, e);
-    case 7: return blend_images<7, V>(a, first_image, e);
-    default: return blend_images<kImageGroup, V>(a, first_image, e);
+    case 1:
+      return blend_images<1, V>(a, first_image, e);
+    case 2:
+      return blend_images<2, V>(a, first_image, e);
+    case 3:
+      return blend_images<3, V>(a, first_image, e);
+    case 4:
+      return blend_images<4, V>(a, first_image, e);
+    case 5:
+      return blend_images<5, V>(a, first_image, e);
+    case 6:
+      return blend_images<6, V>(a, first_image, e);
+    case 7:
+      return blend_images<7, V>(a, first_image, e);
+    default:
+      return blend_images<kImageGroup, V>(a, first_image, e);
   }
 }
 
@@ -68,7 +77,8 @@ inline void blend_backward_at(const BlendGradientArguments<T>& a, std::int64_t e
 
 }  // namespace
 
-template <typename T> void blend(const BlendArguments<T>& a, const RunOnAllThreads& run) {
+template <typename T>
+void blend(const BlendArguments<T>& a, const RunOnAllThreads& run) {
   const std::int64_t groups = (a.images + kImageGroup - 1) / kImageGroup;
   parallel_pieces(run, a.elements, kElementsPerPiece, [&](std::int64_t first, std::int64_t last) {
     for_each_vector<T>(first, last, [&](auto vector, std::int64_t e) {
@@ -80,7 +90,8 @@ template <typename T> void blend(const BlendArguments<T>& a, const RunOnAllThrea
   });
 }
 
-template <typename T> void blend_backward(const BlendGradientArguments<T>& a, const RunOnAllThreads& run) {
+template <typename T>
+void blend_backward(const BlendGradientArguments<T>& a, const RunOnAllThreads& run) {
   const std::int64_t pieces = (a.elements + kElementsPerPiece - 1) / kElementsPerPiece, pairs = a.images * a.bases;
   std::vector<T> partial(pieces * pairs);
   parallel_pieces(run, pieces, 1, [&](std::int64_t piece, std::int64_t) {

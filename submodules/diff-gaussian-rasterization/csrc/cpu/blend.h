@@ -6,7 +6,9 @@
 
 namespace gaussian_rasterization::cpu {
 
-template <typename T> void blend(const BlendArguments<T>& arguments, const RunOnAllThreads& run);
-template <typename T> void blend_backward(const BlendGradientArguments<T>& arguments, const RunOnAllThreads& run);
+template <typename T>
+void blend(const BlendArguments<T>& arguments, const RunOnAllThreads& run);
+template <typename T>
+void blend_backward(const BlendGradientArguments<T>& arguments, const RunOnAllThreads& run);
 
 }  // namespace gaussian_rasterization::cpu

@@ -11,16 +11,19 @@ namespace {
 constexpr std::int64_t kTilesPerPiece = 4;
 constexpr std::int64_t kGaussiansPerPiece = 1024;
 
-template <typename T> struct Canvas {
+template <typename T>
+struct Canvas {
   alignas(64) T red[kTilePixels] = {}, green[kTilePixels] = {}, blue[kTilePixels] = {};
 };
 
-template <typename T> inline void add_share(T* channel, const Lanes<T>& share, T color) {
+template <typename T>
+inline void add_share(T* channel, const Lanes<T>& share, T color) {
   store_lanes(channel, multiply_add(share, broadcast(color), load_lanes(channel)));
 }
 
-template <typename T> void write_tile(const SceneArguments<T>& scene, const TilePlace& place, const Canvas<T>& canvas,
-                                      const Transmittance<T>& transmittance, const ImageArguments<T>& out) {
+template <typename T>
+void write_tile(const SceneArguments<T>& scene, const TilePlace& place, const Canvas<T>& canvas,
+                const Transmittance<T>& transmittance, const ImageArguments<T>& out) {
   const std::int64_t plane = place.width * place.height;
   T* color = out.color + 3 * plane * place.image;
   T* alpha = out.alpha + plane * place.image;
@@ -37,36 +40,42 @@ template <typename T> void write_tile(const SceneArguments<T>& scene, const Tile
 
 // What a sweep does with the shares of a splat beside compositing them: nothing, or sum the target's colours by them.
 struct Ignore {
-  template <typename T> void operator()(const TilePlace&, const TileEntry&, int, const Lanes<T>&) const {}
+  template <typename T>
+  void operator()(const TilePlace&, const TileEntry&, int, const Lanes<T>&) const {}
 };
 
-template <typename T> struct SumTargets {
+template <typename T>
+struct SumTargets {
   const ColorSumArguments<T>& arguments;
-  ColorSum<T>* slots;          // of the batch's pairs
-  std::int64_t image_begin;    // first pair of the image
+  ColorSum<T>* slots;        // of the batch's pairs
+  std::int64_t image_begin;  // first pair of the image
 
   void operator()(const TilePlace& place, const TileEntry& entry, int block, const Lanes<T>& share) const {
     if (!arguments.unseen[entry.gaussian] || negative_lanes(broadcast(T(kMinSeenWeight)) - share) == 0) return;
     alignas(64) T shares[kLanes];
     store_lanes(shares, share);
-    const std::int64_t first_x = place.x + kBlockSize * (block % kBlockSize), first_y = place.y + kBlockSize * (block / kBlockSize);
+    const std::int64_t first_x = place.x + kBlockSize * (block % kBlockSize),
+                       first_y = place.y + kBlockSize * (block / kBlockSize);
     for (int i = 0; i < kLanes; ++i) {
       if (!(shares[i] > T(kMinSeenWeight))) continue;
-      const std::int64_t pixel = (place.image * place.height + first_y + i / kBlockSize) * place.width + first_x + i % kBlockSize;
+      const std::int64_t pixel =
+          (place.image * place.height + first_y + i / kBlockSize) * place.width + first_x + i % kBlockSize;
       add_target(slots[image_begin + entry.slot], arguments.targets + 4 * pixel, shares[i]);
     }
   }
 };
 
 template <typename T, typename Observer>
-void composite_tile(const SceneArguments<T>& scene, const Splat<T>* splats, const TileEntry* entry, const TileEntry* end,
-                    const TilePlace& place, const ImageArguments<T>& out, const Observer& observe) {
+void composite_tile(const SceneArguments<T>& scene, const Splat<T>* splats, const TileEntry* entry,
+                    const TileEntry* end, const TilePlace& place, const ImageArguments<T>& out,
+                    const Observer& observe) {
   static const BlockOffsets<T> offsets;
   Canvas<T> canvas;
   Transmittance<T> transmittance(place);
   for (; entry != end && transmittance.open_blocks != 0; ++entry) {
     const Splat<T>& splat = splats[entry->gaussian];
-    for (unsigned blocks = blocks_reached(splat, place, offsets) & transmittance.open_blocks; blocks != 0; blocks &= blocks - 1) {
+    for (unsigned blocks = blocks_reached(splat, place, offsets) & transmittance.open_blocks; blocks != 0;
+         blocks &= blocks - 1) {
       const int block = __builtin_ctz(blocks), pixel = block * kLanes;
       const Lanes<T> share = step_block(splat, place, offsets, block, transmittance).share;
       add_share(canvas.red + pixel, share, splat.red);
@@ -79,8 +88,9 @@ void composite_tile(const SceneArguments<T>& scene, const Splat<T>* splats, cons
 }
 
 template <typename T, typename MakeObserver>
-void composite_tiles(const SceneArguments<T>& scene, const Splat<T>* splats, const Bins& bins, const ImageArguments<T>& images,
-                     const MakeObserver& observer_of_image, const RunOnAllThreads& run) {
+void composite_tiles(const SceneArguments<T>& scene, const Splat<T>* splats, const Bins& bins,
+                     const ImageArguments<T>& images, const MakeObserver& observer_of_image,
+                     const RunOnAllThreads& run) {
   const Grid grid = grid_of(scene.width, scene.height);
   parallel_pieces(run, scene.images * grid.tiles(), kTilesPerPiece, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t tile = first; tile < last; ++tile) {
@@ -110,17 +120,20 @@ ColorSum<T> gather(const SceneArguments<T>& scene, const Bins& bins, const Color
 }  // namespace
 
 template <typename T>
-void composite(const SceneArguments<T>& scene, const Splat<T>* splats, const Bins& bins, const ImageArguments<T>& images,
-               const RunOnAllThreads& run) {
+void composite(const SceneArguments<T>& scene, const Splat<T>* splats, const Bins& bins,
+               const ImageArguments<T>& images, const RunOnAllThreads& run) {
   composite_tiles(scene, splats, bins, images, [](std::int64_t) { return Ignore{}; }, run);
 }
 
 template <typename T>
-void composite_with_color_sums(const SceneArguments<T>& scene, const Splat<T>* splats, const Bins& bins, const ImageArguments<T>& images,
-                               const ColorSumArguments<T>& sums, const RunOnAllThreads& run) {
+void composite_with_color_sums(const SceneArguments<T>& scene, const Splat<T>* splats, const Bins& bins,
+                               const ImageArguments<T>& images, const ColorSumArguments<T>& sums,
+                               const RunOnAllThreads& run) {
   const std::int64_t tiles = grid_of(scene.width, scene.height).tiles();
   std::vector<ColorSum<T>> slots(bins.tile_begin[scene.images * tiles]);
-  const auto observer = [&](std::int64_t image) { return SumTargets<T>{sums, slots.data(), bins.tile_begin[image * tiles]}; };
+  const auto observer = [&](std::int64_t image) {
+    return SumTargets<T>{sums, slots.data(), bins.tile_begin[image * tiles]};
+  };
   composite_tiles(scene, splats, bins, images, observer, run);
   parallel_pieces(run, scene.gaussians, kGaussiansPerPiece, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
@@ -131,10 +144,12 @@ void composite_with_color_sums(const SceneArguments<T>& scene, const Splat<T>* s
   });
 }
 
-#define GR_INSTANTIATE(T)                                                                                                          \
-  template void composite(const SceneArguments<T>&, const Splat<T>*, const Bins&, const ImageArguments<T>&, const RunOnAllThreads&); \
-  template void composite_with_color_sums(const SceneArguments<T>&, const Splat<T>*, const Bins&, const ImageArguments<T>&,          \
-                                          const ColorSumArguments<T>&, const RunOnAllThreads&);
+#define GR_INSTANTIATE(T)                                                                                   \
+  template void composite(const SceneArguments<T>&, const Splat<T>*, const Bins&, const ImageArguments<T>&, \
+                          const RunOnAllThreads&);                                                          \
+  template void composite_with_color_sums(const SceneArguments<T>&, const Splat<T>*, const Bins&,           \
+                                          const ImageArguments<T>&, const ColorSumArguments<T>&,            \
+                                          const RunOnAllThreads&);
 GR_INSTANTIATE(float)
 GR_INSTANTIATE(double)
 #undef GR_INSTANTIATE

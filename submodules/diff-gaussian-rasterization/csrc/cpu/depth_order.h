@@ -12,7 +12,8 @@
 
 namespace gaussian_rasterization::cpu {
 
-template <typename T> struct DepthKey {
+template <typename T>
+struct DepthKey {
   using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
   Bits bits;  // of a positive number, whose bits are ordered as it is
   std::int32_t gaussian;
@@ -22,7 +23,8 @@ inline constexpr int kDigitBits = 11;  // 2048 counters fit the first-level cach
 inline constexpr std::size_t kDigits = std::size_t(1) << kDigitBits;
 
 // One stable pass on the digit at `shift`. False where all digits are the same, and nothing needed to move.
-template <typename Key> bool sort_by_digit(const std::vector<Key>& from, std::vector<Key>& to, int shift) {
+template <typename Key>
+bool sort_by_digit(const std::vector<Key>& from, std::vector<Key>& to, int shift) {
   const auto digit = [shift](const Key& key) { return static_cast<std::size_t>(key.bits >> shift) & (kDigits - 1); };
   std::array<std::size_t, kDigits + 1> begin{};
   for (const Key& key : from) ++begin[digit(key) + 1];

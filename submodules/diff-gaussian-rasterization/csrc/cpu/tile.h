@@ -1,5 +1,6 @@
-// A tile of 16x16 pixels as 16 blocks of 4x4, a block being one set of lanes: splats are a few pixels wide, and square blocks waste fewer
-// lanes on them than rows do. Lane i of block j is pixel (4 (j % 4) + i % 4, 4 (j / 4) + i / 4) of the tile.
+// A tile of 16x16 pixels as 16 blocks of 4x4, a block being one set of lanes: splats are a few pixels wide, and square
+// blocks waste fewer lanes on them than rows do. Lane i of block j is pixel (4 (j % 4) + i % 4, 4 (j / 4) + i / 4) of
+// the tile.
 #pragma once
 
 #include "../core/ellipse.h"
@@ -14,7 +15,8 @@ inline constexpr int kTilePixels = kTileSize * kTileSize;
 static_assert(kBlockSize * kBlockSize == kLanes && kBlocks * kLanes == kTilePixels);
 
 // Offsets of a block's pixels from its first, and of a tile's blocks from its first pixel.
-template <typename T> struct BlockOffsets {
+template <typename T>
+struct BlockOffsets {
   alignas(64) T x[kLanes], y[kLanes], block_x[kLanes], block_y[kLanes];
   BlockOffsets() {
     for (int i = 0; i < kLanes; ++i) {
@@ -25,8 +27,8 @@ template <typename T> struct BlockOffsets {
 };
 
 struct TilePlace {
-  std::int64_t image, x, y;     // image, and first pixel
-  std::int64_t width, height;   // of the image
+  std::int64_t image, x, y;    // image, and first pixel
+  std::int64_t width, height;  // of the image
 };
 inline TilePlace place_of_tile(std::int64_t tile, const Grid& grid, std::int64_t width, std::int64_t height) {
   const std::int64_t image = tile / grid.tiles(), in_image = tile % grid.tiles();
@@ -34,7 +36,8 @@ inline TilePlace place_of_tile(std::int64_t tile, const Grid& grid, std::int64_t
 }
 
 // f(pixel of the tile in block order, x, y) for those pixels that lie in the image.
-template <typename F> inline void for_each_pixel(const TilePlace& place, F f) {
+template <typename F>
+inline void for_each_pixel(const TilePlace& place, F f) {
   for (int p = 0; p < kTilePixels; ++p) {
     const int block = p / kLanes, lane = p % kLanes;
     const std::int64_t x = place.x + kBlockSize * (block % kBlockSize) + lane % kBlockSize;
@@ -43,19 +46,23 @@ template <typename F> inline void for_each_pixel(const TilePlace& place, F f) {
   }
 }
 
-// Transmittance of the tile's pixels. A pixel that is finished keeps its value with the sign turned; pixels outside the image are finished.
-template <typename T> struct Transmittance {
+// Transmittance of the tile's pixels. A pixel that is finished keeps its value with the sign turned; pixels outside the
+// image are finished.
+template <typename T>
+struct Transmittance {
   alignas(64) T value[kTilePixels];
   unsigned open_blocks = 0;  // bit j: block j has a pixel that is not finished
 
   explicit Transmittance(const TilePlace& place) {
     for (T& v : value) v = T(-1);
-    for_each_pixel(place, [&](int p, std::int64_t, std::int64_t) { value[p] = T(1), open_blocks |= 1u << (p / kLanes); });
+    for_each_pixel(place,
+                   [&](int p, std::int64_t, std::int64_t) { value[p] = T(1), open_blocks |= 1u << (p / kLanes); });
   }
 };
 
 // Bit j: whether the ellipse meets block j (see minimum_over_rectangle, of which this is 16 at once).
-template <typename T> inline unsigned blocks_reached(const Splat<T>& s, const TilePlace& place, const BlockOffsets<T>& offsets) {
+template <typename T>
+inline unsigned blocks_reached(const Splat<T>& s, const TilePlace& place, const BlockOffsets<T>& offsets) {
   const Lanes<T> zero = broadcast(T(0)), extent = broadcast(T(kBlockSize - 1));
   const Lanes<T> left = load_lanes(offsets.block_x) + broadcast(T(place.x) - s.x), right = left + extent;
   const Lanes<T> top = load_lanes(offsets.block_y) + broadcast(T(place.y) - s.y), bottom = top + extent;
@@ -71,7 +78,8 @@ template <typename T> inline unsigned blocks_reached(const Splat<T>& s, const Ti
 }
 
 // One splat in one block: what the forward and the backward sweep both compute, by the same instructions.
-template <typename T> struct BlockStep {
+template <typename T>
+struct BlockStep {
   Lanes<T> dx, dy;
   Lanes<T> unclamped;      // opacity exp(-1/2 d^T Q d)
   Lanes<T> remaining;      // 1 - alpha
@@ -82,7 +90,8 @@ template <typename T> struct BlockStep {
 
 // Composites the splat over the block's pixels and moves their transmittance on; see decide() in core/compositing.h.
 template <typename T>
-inline BlockStep<T> step_block(const Splat<T>& s, const TilePlace& place, const BlockOffsets<T>& offsets, int block, Transmittance<T>& state) {
+inline BlockStep<T> step_block(const Splat<T>& s, const TilePlace& place, const BlockOffsets<T>& offsets, int block,
+                               Transmittance<T>& state) {
   BlockStep<T> step;
   T* values = state.value + block * kLanes;
   step.dx = load_lanes(offsets.x) + broadcast(T(place.x + kBlockSize * (block % kBlockSize)) - s.x);
@@ -94,7 +103,8 @@ inline BlockStep<T> step_block(const Splat<T>& s, const TilePlace& place, const 
   step.remaining = broadcast(T(1)) - alpha;
   step.transmittance = load_lanes(values);
   const Lanes<T> next = step.transmittance * step.remaining;
-  const Mask<T> seen = at_least(alpha, broadcast(T(kMinAlpha))), enough = at_least(next, broadcast(T(kMinTransmittance)));
+  const Mask<T> seen = at_least(alpha, broadcast(T(kMinAlpha))),
+                enough = at_least(next, broadcast(T(kMinTransmittance)));
   step.composited = seen & enough;
   step.share = select(step.composited, alpha * step.transmittance, broadcast(T(0)));
   const Lanes<T> finished = smaller(step.transmittance, -step.transmittance);

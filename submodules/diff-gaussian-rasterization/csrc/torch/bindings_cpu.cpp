@@ -1,5 +1,5 @@
-// The schemas, and the CPU's kernels under them. The one translation unit that includes torch; a CUDA build adds its own
-// TORCH_LIBRARY_IMPL(gaussian_rasterization, CUDA, ...) over the same schemas and checks.
+// The schemas, and the CPU's kernels under them. The one translation unit that includes torch; a CUDA build adds its
+// own TORCH_LIBRARY_IMPL(gaussian_rasterization, CUDA, ...) over the same schemas and checks.
 #include <ATen/Dispatch.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
@@ -27,19 +27,26 @@ void run_on_all_threads(const std::function<void()>& function) {
 struct Scene {
   Tensor means, rotations, scales, opacities, colors, world_to_camera, intrinsics, background;
 
-  Scene(const Tensor& means, const Tensor& rotations, const Tensor& scales, const Tensor& opacities, const Tensor& colors,
-        const Tensor& world_to_camera, const Tensor& intrinsics, const Tensor& background)
-      : means(means.contiguous()), rotations(rotations.contiguous()), scales(scales.contiguous()), opacities(opacities.contiguous()),
-        colors(colors.contiguous()), world_to_camera(world_to_camera.contiguous()), intrinsics(intrinsics.contiguous()),
+  Scene(const Tensor& means, const Tensor& rotations, const Tensor& scales, const Tensor& opacities,
+        const Tensor& colors, const Tensor& world_to_camera, const Tensor& intrinsics, const Tensor& background)
+      : means(means.contiguous()),
+        rotations(rotations.contiguous()),
+        scales(scales.contiguous()),
+        opacities(opacities.contiguous()),
+        colors(colors.contiguous()),
+        world_to_camera(world_to_camera.contiguous()),
+        intrinsics(intrinsics.contiguous()),
         background(background.contiguous()) {}
 
   std::int64_t images() const { return means.size(0); }
   std::int64_t gaussians() const { return means.size(1); }
 
-  template <typename T> SceneArguments<T> arguments(std::int64_t width, std::int64_t height) const {
+  template <typename T>
+  SceneArguments<T> arguments(std::int64_t width, std::int64_t height) const {
     SceneArguments<T> a{};
     a.images = images(), a.gaussians = gaussians(), a.width = width, a.height = height;
-    a.means = means.const_data_ptr<T>(), a.rotations = rotations.const_data_ptr<T>(), a.scales = scales.const_data_ptr<T>();
+    a.means = means.const_data_ptr<T>(), a.rotations = rotations.const_data_ptr<T>(),
+    a.scales = scales.const_data_ptr<T>();
     a.opacities = opacities.const_data_ptr<T>(), a.colors = colors.const_data_ptr<T>();
     a.world_to_camera = world_to_camera.const_data_ptr<T>(), a.intrinsics = intrinsics.const_data_ptr<T>();
     a.background = background.const_data_ptr<T>();
@@ -55,61 +62,70 @@ struct Rendered {
 };
 
 // sweep(scene arguments, splats, bins, images): what is done with the bins.
-template <typename T, typename Sweep> Rendered render(const Scene& scene, std::int64_t width, std::int64_t height, const Sweep& sweep) {
+template <typename T, typename Sweep>
+Rendered render(const Scene& scene, std::int64_t width, std::int64_t height, const Sweep& sweep) {
   const SceneArguments<T> arguments = scene.arguments<T>(width, height);
   const at::TensorOptions options = scene.means.options(), ints = options.dtype(at::kInt);
-  Rendered out{at::empty({arguments.images, 3, height, width}, options), at::empty({arguments.images, 1, height, width}, options),
-               at::empty({arguments.images}, ints), at::empty({arguments.images, arguments.gaussians, kSplatFields}, options), Tensor()};
+  Rendered out{at::empty({arguments.images, 3, height, width}, options),
+               at::empty({arguments.images, 1, height, width}, options), at::empty({arguments.images}, ints),
+               at::empty({arguments.images, arguments.gaussians, kSplatFields}, options), Tensor()};
   auto* splats = reinterpret_cast<Splat<T>*>(out.splats.mutable_data_ptr<T>());
   const cpu::RunOnAllThreads run = run_on_all_threads;
   const cpu::Binning<T> binning(arguments, splats, out.num_invalid.mutable_data_ptr<std::int32_t>(), run);
   const std::int64_t tiles = cpu::grid_of(width, height).tiles();
   out.bins = at::empty({cpu::bins_length(arguments.images, arguments.gaussians, tiles, binning.pairs())}, ints);
-  const cpu::Bins bins = cpu::view_bins(out.bins.mutable_data_ptr<std::int32_t>(), arguments.images, arguments.gaussians, tiles);
+  const cpu::Bins bins =
+      cpu::view_bins(out.bins.mutable_data_ptr<std::int32_t>(), arguments.images, arguments.gaussians, tiles);
   binning.write(bins);
   const ImageArguments<T> images{out.color.mutable_data_ptr<T>(), out.alpha.mutable_data_ptr<T>()};
   sweep(arguments, splats, bins, images, run);
   return out;
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rasterize(const Tensor& means, const Tensor& rotations, const Tensor& scales,
-                                                             const Tensor& opacities, const Tensor& colors, const Tensor& world_to_camera,
-                                                             const Tensor& intrinsics, const Tensor& background, std::int64_t width,
-                                                             std::int64_t height) {
-  check_scene("rasterize", means, rotations, scales, opacities, colors, world_to_camera, intrinsics, background, width, height);
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rasterize(const Tensor& means, const Tensor& rotations,
+                                                             const Tensor& scales, const Tensor& opacities,
+                                                             const Tensor& colors, const Tensor& world_to_camera,
+                                                             const Tensor& intrinsics, const Tensor& background,
+                                                             std::int64_t width, std::int64_t height) {
+  check_scene("rasterize", means, rotations, scales, opacities, colors, world_to_camera, intrinsics, background, width,
+              height);
   const Scene scene(means, rotations, scales, opacities, colors, world_to_camera, intrinsics, background);
   Rendered out;
   AT_DISPATCH_FLOATING_TYPES(means.scalar_type(), "rasterize", [&] {
-    out = render<scalar_t>(scene, width, height, [](const auto&... arguments) { cpu::composite<scalar_t>(arguments...); });
+    out = render<scalar_t>(scene, width, height,
+                           [](const auto&... arguments) { cpu::composite<scalar_t>(arguments...); });
   });
   return {out.color, out.alpha, out.num_invalid, out.splats, out.bins};
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> rasterize_with_color_sums(
     const Tensor& means, const Tensor& rotations, const Tensor& scales, const Tensor& opacities, const Tensor& colors,
-    const Tensor& world_to_camera, const Tensor& intrinsics, const Tensor& background, std::int64_t width, std::int64_t height,
-    const Tensor& target_images, const Tensor& unseen) {
+    const Tensor& world_to_camera, const Tensor& intrinsics, const Tensor& background, std::int64_t width,
+    std::int64_t height, const Tensor& target_images, const Tensor& unseen) {
   constexpr const char* op = "rasterize_with_color_sums";
   check_scene(op, means, rotations, scales, opacities, colors, world_to_camera, intrinsics, background, width, height);
   check_color_sums(op, means, width, height, target_images, unseen);
   const Scene scene(means, rotations, scales, opacities, colors, world_to_camera, intrinsics, background);
   const Tensor targets = target_images.contiguous(), chosen = unseen.contiguous();
-  const Tensor rgb = at::empty({scene.gaussians(), 3}, means.options()), weight = at::empty({scene.gaussians()}, means.options());
+  const Tensor rgb = at::empty({scene.gaussians(), 3}, means.options()),
+               weight = at::empty({scene.gaussians()}, means.options());
   Rendered out;
   AT_DISPATCH_FLOATING_TYPES(means.scalar_type(), op, [&] {
     const ColorSumArguments<scalar_t> sums{targets.const_data_ptr<std::uint8_t>(), chosen.const_data_ptr<bool>(),
                                            rgb.mutable_data_ptr<scalar_t>(), weight.mutable_data_ptr<scalar_t>()};
-    out = render<scalar_t>(scene, width, height, [&](const auto& arguments, const auto& splats, const auto& bins, const auto& images, const auto& run) {
-      cpu::composite_with_color_sums<scalar_t>(arguments, splats, bins, images, sums, run);
-    });
+    out = render<scalar_t>(
+        scene, width, height,
+        [&](const auto& arguments, const auto& splats, const auto& bins, const auto& images, const auto& run) {
+          cpu::composite_with_color_sums<scalar_t>(arguments, splats, bins, images, sums, run);
+        });
   });
   return {out.color, out.alpha, out.num_invalid, out.splats, out.bins, rgb, weight};
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rasterize_backward(
-    const Tensor& grad_color, const Tensor& grad_alpha, const Tensor& color, const Tensor& alpha, const Tensor& splats, const Tensor& bins,
-    const Tensor& means, const Tensor& rotations, const Tensor& scales, const Tensor& opacities, const Tensor& colors,
-    const Tensor& world_to_camera, const Tensor& intrinsics, const Tensor& background) {
+    const Tensor& grad_color, const Tensor& grad_alpha, const Tensor& color, const Tensor& alpha, const Tensor& splats,
+    const Tensor& bins, const Tensor& means, const Tensor& rotations, const Tensor& scales, const Tensor& opacities,
+    const Tensor& colors, const Tensor& world_to_camera, const Tensor& intrinsics, const Tensor& background) {
   constexpr const char* op = "rasterize_backward";
   const std::int64_t height = color.size(2), width = color.size(3);
   check_scene(op, means, rotations, scales, opacities, colors, world_to_camera, intrinsics, background, width, height);
@@ -117,18 +133,20 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rasterize_backward(
   const Tensor saved[] = {color.contiguous(), alpha.contiguous(), grad_color.contiguous(), grad_alpha.contiguous()};
   const auto empty = [](const Tensor& like) { return at::empty(like.sizes(), like.options()); };
   // With no image at all, what is common to the batch still has a gradient: 0.
-  const auto sum = [&](const Tensor& like) { return scene.images() == 0 ? at::zeros(like.sizes(), like.options()) : empty(like); };
+  const auto sum = [&](const Tensor& like) {
+    return scene.images() == 0 ? at::zeros(like.sizes(), like.options()) : empty(like);
+  };
   const Tensor out[] = {empty(means), empty(rotations), sum(scales), sum(opacities), empty(colors)};
   AT_DISPATCH_FLOATING_TYPES(means.scalar_type(), op, [&] {
     const auto in = [&](int i) { return saved[i].template const_data_ptr<scalar_t>(); };
     const auto to = [&](int i) { return out[i].template mutable_data_ptr<scalar_t>(); };
     const GradientArguments<scalar_t> gradients{in(0), in(1), in(2), in(3), to(0), to(1), to(2), to(3), to(4)};
     // Views of saved state: the backward pass only reads it.
-    const cpu::Bins view = cpu::view_bins(const_cast<std::int32_t*>(bins.const_data_ptr<std::int32_t>()), scene.images(), scene.gaussians(),
-                                          cpu::grid_of(width, height).tiles());
+    const cpu::Bins view = cpu::view_bins(const_cast<std::int32_t*>(bins.const_data_ptr<std::int32_t>()),
+                                          scene.images(), scene.gaussians(), cpu::grid_of(width, height).tiles());
     cpu::composite_backward(scene.arguments<scalar_t>(width, height),
-                            reinterpret_cast<const Splat<scalar_t>*>(splats.const_data_ptr<scalar_t>()), view, gradients,
-                            run_on_all_threads);
+                            reinterpret_cast<const Splat<scalar_t>*>(splats.const_data_ptr<scalar_t>()), view,
+                            gradients, run_on_all_threads);
   });
   return {out[0], out[1], out[2], out[3], out[4]};
 }
@@ -138,8 +156,12 @@ Tensor blend(const Tensor& base, const Tensor& basis, const Tensor& weights) {
   const Tensor in[] = {base.contiguous(), basis.contiguous(), weights.contiguous()};
   const Tensor out = at::empty({weights.size(0), base.size(0), base.size(1)}, base.options());
   AT_DISPATCH_FLOATING_TYPES(base.scalar_type(), "blend", [&] {
-    const BlendArguments<scalar_t> arguments{weights.size(0), weights.size(1), base.numel(), in[0].const_data_ptr<scalar_t>(),
-                                             in[1].const_data_ptr<scalar_t>(), in[2].const_data_ptr<scalar_t>(),
+    const BlendArguments<scalar_t> arguments{weights.size(0),
+                                             weights.size(1),
+                                             base.numel(),
+                                             in[0].const_data_ptr<scalar_t>(),
+                                             in[1].const_data_ptr<scalar_t>(),
+                                             in[2].const_data_ptr<scalar_t>(),
                                              out.mutable_data_ptr<scalar_t>()};
     cpu::blend(arguments, run_on_all_threads);
   });
@@ -150,13 +172,20 @@ std::tuple<Tensor, Tensor, Tensor> blend_backward(const Tensor& grad_out, const 
   const Tensor grad_base = at::empty({basis.size(1), basis.size(2)}, basis.options());
   check_blend("blend_backward", grad_base, basis, weights);
   check_like("blend_backward", "grad_out", grad_out, basis);
-  check_shape("blend_backward", "grad_out", grad_out, {{'B', weights.size(0)}, {'N', basis.size(1)}, {'D', basis.size(2)}});
+  check_shape("blend_backward", "grad_out", grad_out,
+              {{'B', weights.size(0)}, {'N', basis.size(1)}, {'D', basis.size(2)}});
   const Tensor in[] = {basis.contiguous(), weights.contiguous(), grad_out.contiguous()};
-  const Tensor grad_basis = at::empty(basis.sizes(), basis.options()), grad_weights = at::empty(weights.sizes(), weights.options());
+  const Tensor grad_basis = at::empty(basis.sizes(), basis.options()),
+               grad_weights = at::empty(weights.sizes(), weights.options());
   AT_DISPATCH_FLOATING_TYPES(basis.scalar_type(), "blend_backward", [&] {
-    const BlendGradientArguments<scalar_t> arguments{weights.size(0), weights.size(1), grad_base.numel(), in[0].const_data_ptr<scalar_t>(),
-                                                     in[1].const_data_ptr<scalar_t>(), in[2].const_data_ptr<scalar_t>(),
-                                                     grad_base.mutable_data_ptr<scalar_t>(), grad_basis.mutable_data_ptr<scalar_t>(),
+    const BlendGradientArguments<scalar_t> arguments{weights.size(0),
+                                                     weights.size(1),
+                                                     grad_base.numel(),
+                                                     in[0].const_data_ptr<scalar_t>(),
+                                                     in[1].const_data_ptr<scalar_t>(),
+                                                     in[2].const_data_ptr<scalar_t>(),
+                                                     grad_base.mutable_data_ptr<scalar_t>(),
+                                                     grad_basis.mutable_data_ptr<scalar_t>(),
                                                      grad_weights.mutable_data_ptr<scalar_t>()};
     cpu::blend_backward(arguments, run_on_all_threads);
   });
@@ -179,16 +208,26 @@ struct Mesh {
     if (indices.numel() == 0) return;
     const auto [low, high] = at::aminmax(indices);
     const std::int64_t least = low.item<std::int64_t>(), most = high.item<std::int64_t>();
-    TORCH_CHECK_INDEX(least >= 0 && most < count, op, ": ", name, " runs from ", least, " to ", most, "; there are ", count, " ", of);
+    TORCH_CHECK_INDEX(least >= 0 && most < count, op, ": ", name, " runs from ", least, " to ", most, "; there are ",
+                      count, " ", of);
   }
-  template <typename T, typename Index> MeshArguments<T, Index> arguments(const Tensor& rotations) const {
-    return {rotations.size(0), rotations.size(1), vertices.size(1), faces.size(0), vertices.const_data_ptr<T>(),
-            faces.const_data_ptr<Index>(), tangents.const_data_ptr<T>(), face_ids.const_data_ptr<Index>(), barycentrics.const_data_ptr<T>()};
+  template <typename T, typename Index>
+  MeshArguments<T, Index> arguments(const Tensor& rotations) const {
+    return {rotations.size(0),
+            rotations.size(1),
+            vertices.size(1),
+            faces.size(0),
+            vertices.const_data_ptr<T>(),
+            faces.const_data_ptr<Index>(),
+            tangents.const_data_ptr<T>(),
+            face_ids.const_data_ptr<Index>(),
+            barycentrics.const_data_ptr<T>()};
   }
 };
 
-std::tuple<Tensor, Tensor> bind_to_mesh(const Tensor& means, const Tensor& rotations, const Tensor& vertices, const Tensor& faces,
-                                        const Tensor& tangents, const Tensor& face_ids, const Tensor& barycentrics) {
+std::tuple<Tensor, Tensor> bind_to_mesh(const Tensor& means, const Tensor& rotations, const Tensor& vertices,
+                                        const Tensor& faces, const Tensor& tangents, const Tensor& face_ids,
+                                        const Tensor& barycentrics) {
   constexpr const char* op = "bind_to_mesh";
   check_mesh(op, rotations, vertices, faces, tangents, face_ids, barycentrics);
   check_like(op, "means", means, rotations);
@@ -206,22 +245,25 @@ std::tuple<Tensor, Tensor> bind_to_mesh(const Tensor& means, const Tensor& rotat
   return {out[0], out[1]};
 }
 
-std::tuple<Tensor, Tensor> bind_to_mesh_backward(const Tensor& grad_means, const Tensor& grad_rotations, const Tensor& rotations,
-                                                 const Tensor& vertices, const Tensor& faces, const Tensor& tangents,
-                                                 const Tensor& face_ids, const Tensor& barycentrics) {
+std::tuple<Tensor, Tensor> bind_to_mesh_backward(const Tensor& grad_means, const Tensor& grad_rotations,
+                                                 const Tensor& rotations, const Tensor& vertices, const Tensor& faces,
+                                                 const Tensor& tangents, const Tensor& face_ids,
+                                                 const Tensor& barycentrics) {
   constexpr const char* op = "bind_to_mesh_backward";
   check_mesh(op, rotations, vertices, faces, tangents, face_ids, barycentrics);
   const Size images{'B', rotations.size(0)}, gaussians{'N', rotations.size(1)};
-  check_like(op, "grad_means", grad_means, rotations), check_shape(op, "grad_means", grad_means, {images, gaussians, {0, 3}});
+  check_like(op, "grad_means", grad_means, rotations),
+      check_shape(op, "grad_means", grad_means, {images, gaussians, {0, 3}});
   check_like(op, "grad_rotations", grad_rotations, rotations);
   check_shape(op, "grad_rotations", grad_rotations, {images, gaussians, {0, 4}});
   const Mesh mesh(op, vertices, faces, tangents, face_ids, barycentrics);
   const Tensor in[] = {rotations.contiguous(), grad_means.contiguous(), grad_rotations.contiguous()};
-  const Tensor out[] = {at::empty(grad_means.sizes(), grad_means.options()), at::empty(rotations.sizes(), rotations.options())};
+  const Tensor out[] = {at::empty(grad_means.sizes(), grad_means.options()),
+                        at::empty(rotations.sizes(), rotations.options())};
   AT_DISPATCH_FLOATING_TYPES(rotations.scalar_type(), op, [&] {
-    const BindGradientArguments<scalar_t> arguments{in[0].const_data_ptr<scalar_t>(), in[1].const_data_ptr<scalar_t>(),
-                                                    in[2].const_data_ptr<scalar_t>(), out[0].mutable_data_ptr<scalar_t>(),
-                                                    out[1].mutable_data_ptr<scalar_t>()};
+    const BindGradientArguments<scalar_t> arguments{
+        in[0].const_data_ptr<scalar_t>(), in[1].const_data_ptr<scalar_t>(), in[2].const_data_ptr<scalar_t>(),
+        out[0].mutable_data_ptr<scalar_t>(), out[1].mutable_data_ptr<scalar_t>()};
     AT_DISPATCH_INDEX_TYPES(mesh.faces.scalar_type(), op, [&] {
       cpu::bind_to_mesh_backward(mesh.arguments<scalar_t, index_t>(rotations), arguments, run_on_all_threads);
     });

@@ -1,7 +1,7 @@
 // The operators' schemas: one for each, common to all devices. Backends register kernels under the same names.
 //
-// splats [B, N, 12]: the projected Gaussians (core/projection.h, Splat). bins: one int32 vector in the backend's own layout, of a
-// length that depends on the scene. Both are what the backward operator needs of the forward one.
+// splats [B, N, 12]: the projected Gaussians (core/projection.h, Splat). bins: one int32 vector in the backend's own
+// layout, of a length that depends on the scene. Both are what the backward operator needs of the forward one.
 #pragma once
 
 #include <torch/library.h>
@@ -10,24 +10,30 @@ namespace gaussian_rasterization {
 
 inline void define_schemas(torch::Library& library) {
   library.def(
-      "rasterize(Tensor means, Tensor rotations, Tensor scales, Tensor opacities, Tensor colors, Tensor world_to_camera, "
+      "rasterize(Tensor means, Tensor rotations, Tensor scales, Tensor opacities, Tensor colors, Tensor "
+      "world_to_camera, "
       "Tensor intrinsics, Tensor background, SymInt width, SymInt height) "
       "-> (Tensor color, Tensor alpha, Tensor num_invalid, Tensor splats, Tensor bins)");
   library.def(
       "rasterize_with_color_sums(Tensor means, Tensor rotations, Tensor scales, Tensor opacities, Tensor colors, "
-      "Tensor world_to_camera, Tensor intrinsics, Tensor background, SymInt width, SymInt height, Tensor target_images, Tensor unseen) "
+      "Tensor world_to_camera, Tensor intrinsics, Tensor background, SymInt width, SymInt height, Tensor "
+      "target_images, Tensor unseen) "
       "-> (Tensor color, Tensor alpha, Tensor num_invalid, Tensor splats, Tensor bins, Tensor rgb, Tensor weight)");
   library.def(
-      "rasterize_backward(Tensor grad_color, Tensor grad_alpha, Tensor color, Tensor alpha, Tensor splats, Tensor bins, "
-      "Tensor means, Tensor rotations, Tensor scales, Tensor opacities, Tensor colors, Tensor world_to_camera, Tensor intrinsics, "
+      "rasterize_backward(Tensor grad_color, Tensor grad_alpha, Tensor color, Tensor alpha, Tensor splats, Tensor "
+      "bins, "
+      "Tensor means, Tensor rotations, Tensor scales, Tensor opacities, Tensor colors, Tensor world_to_camera, Tensor "
+      "intrinsics, "
       "Tensor background) -> (Tensor means, Tensor rotations, Tensor scales, Tensor opacities, Tensor colors)");
   library.def("blend(Tensor base, Tensor basis, Tensor weights) -> Tensor");
-  library.def("blend_backward(Tensor grad_out, Tensor basis, Tensor weights) -> (Tensor base, Tensor basis, Tensor weights)");
+  library.def(
+      "blend_backward(Tensor grad_out, Tensor basis, Tensor weights) -> (Tensor base, Tensor basis, Tensor weights)");
   library.def(
       "bind_to_mesh(Tensor means, Tensor rotations, Tensor vertices, Tensor faces, Tensor tangents, Tensor face_ids, "
       "Tensor barycentrics) -> (Tensor means, Tensor rotations)");
   library.def(
-      "bind_to_mesh_backward(Tensor grad_means, Tensor grad_rotations, Tensor rotations, Tensor vertices, Tensor faces, "
+      "bind_to_mesh_backward(Tensor grad_means, Tensor grad_rotations, Tensor rotations, Tensor vertices, Tensor "
+      "faces, "
       "Tensor tangents, Tensor face_ids, Tensor barycentrics) -> (Tensor means, Tensor rotations)");
 }
 
