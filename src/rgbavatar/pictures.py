@@ -89,7 +89,7 @@ def compare_pictures(
         quality = psnr(color, target).tolist()
         for i, position in enumerate(batch.indices.tolist()):
             pictures = [to_picture(target[i]), to_picture(color[i]), error_heat_map(color[i], target[i])]
-            labels = ["truth", f"avatar {quality[i]:.1f} dB", "error, white = 0.2"]
+            labels = ["truth", f"avatar {quality[i]:.1f} dB", "error, brightest 0.2"]
             yield int(dataset.numbers[position]), side_by_side(pictures, labels)
 
 

@@ -10,12 +10,12 @@ from rgbavatar.errors import CheckpointError, OutputError
 from rgbavatar.io.run_dir import RunDir, create_run_dir, open_run_dir, refuse_existing
 
 OURS = [
-    "config.yaml", "checkpoint.pt", "model.ply", "speed.txt", "test.mp4", "images/00001.png", "images/compare/123456.png",
+    "config.yaml", "checkpoint.pt", "model.ply", "speed.txt", "compare.mp4", "images/00001.png", "images/compare/123456.png",
     "metrics/test/metrics.json", "metrics/train/metrics.npz", "tensorboard/events.out.tfevents.1.host.2.0",
     ".checkpoint.0123abcd.partial.pt", "images/turntable/.00007.0123abcd.partial.png",
 ]  # fmt: skip
 FOREIGN = [
-    "notes.txt", "My Video.mp4", "model_v2.ply", "checkpoint.pt.bak", "images/paper/00001.png", "images/favourite.png",
+    "notes.txt", "My Video.mp4", "holiday.mp4", "model_v2.ply", "checkpoint.pt.bak", "images/paper/00001.png", "images/favourite.png",
     "images/compare/00001.jpg", "images/test/00001.png", "metrics/test/plot.pdf", "metrics/metrics.txt",
     "tensorboard/readme", "other/checkpoint.pt", ".git/config",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ _RESULTS = tuple(
     re.compile(pattern)
     for pattern in (
         r"config\.yaml|checkpoint\.pt|model\.ply|speed\.txt",
-        r"[a-z_]+\.(mp4|webm|gif)",
+        r"(frames|compare|turntable)\.(mp4|webm|gif)",
         r"images/((compare|turntable)/)?\d{5,}\.png",
         r"metrics/(train|test)/metrics\.(npz|json|txt)",
         r"tensorboard/events\.out\.tfevents\..+",
