@@ -1,5 +1,7 @@
 #include "blend.h"
 
+#include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "native.h"
@@ -10,8 +12,21 @@ namespace {
 // Elements of one task. Fixed, not divided among the threads, so that the order of the sums over elements is too.
 constexpr std::int64_t kElementsPerPiece = 4096;
 
+// 10 images of this many floats are 20 kB.
+constexpr std::int64_t kElementsPerStrip = 512;
+
 // Images whose sums are kept in registers at once: 8 vectors of sums, 1 of basis.
 constexpr int kImageGroup = 8;
+
+// f(first image, count): the images in groups of nearly equal size, at most kImageGroup each.
+template <typename F>
+inline void for_each_group(std::int64_t images, const F& f) {
+  const std::int64_t groups = (images + kImageGroup - 1) / kImageGroup;
+  for (std::int64_t group = 0; group < groups; ++group) {
+    const std::int64_t begin = group * images / groups, end = (group + 1) * images / groups;
+    f(begin, end - begin);
+  }
+}
 
 // f(V{}, element) over [first, last): V a native vector while it fits, then the scalar itself.
 template <typename T, typename F>
@@ -57,21 +72,65 @@ inline void blend_group(const BlendArguments<T>& a, std::int64_t first_image, st
   }
 }
 
-// Gradients of one vector of elements; sums of grad_out basis over elements go on in weight_sums [B, K], vectors.
-template <typename V, typename T>
-inline void blend_backward_at(const BlendGradientArguments<T>& a, std::int64_t e, V* weight_sums) {
-  V grad_base{};
-  for (std::int64_t b = 0; b < a.images; ++b) grad_base += load_vector<V>(a.grad_out + b * a.elements + e);
-  store_vector(a.grad_base + e, grad_base);
-  for (std::int64_t k = 0; k < a.bases; ++k) {
+// What the images [first_image, first_image + kCount) add to grad_basis[k] over the elements [first, last), and to
+// grad_weights[., k] of this piece. The sums over elements stay in registers.
+template <int kCount, typename T>
+void blend_images_backward(const BlendGradientArguments<T>& a, std::int64_t first_image, std::int64_t k,
+                           std::int64_t first, std::int64_t last, T* piece_weights) {
+  Vector<T> vector_sums[kCount] = {};
+  T scalar_sums[kCount] = {};
+  const auto at = [&](auto* sums, std::int64_t e) {
+    using V = std::remove_reference_t<decltype(*sums)>;
     const V basis = load_vector<V>(a.basis + k * a.elements + e);
-    V grad_basis{};
-    for (std::int64_t b = 0; b < a.images; ++b) {
-      const V grad = load_vector<V>(a.grad_out + b * a.elements + e);
-      grad_basis += a.weights[b * a.bases + k] * grad;
-      weight_sums[b * a.bases + k] += grad * basis;
+    V grad_basis = load_vector<V>(a.grad_basis + k * a.elements + e);
+    for (int i = 0; i < kCount; ++i) {
+      const V grad = load_vector<V>(a.grad_out + (first_image + i) * a.elements + e);
+      grad_basis += a.weights[(first_image + i) * a.bases + k] * grad;
+      sums[i] += grad * basis;
     }
     store_vector(a.grad_basis + k * a.elements + e, grad_basis);
+  };
+  std::int64_t e = first;
+  for (; e + kVectorWidth<T> <= last; e += kVectorWidth<T>) at(vector_sums, e);
+  for (; e < last; ++e) at(scalar_sums, e);
+  for (int i = 0; i < kCount; ++i)
+    piece_weights[(first_image + i) * a.bases + k] += sum(vector_sums[i]) + scalar_sums[i];
+}
+
+template <typename T>
+void blend_group_backward(const BlendGradientArguments<T>& a, std::int64_t first_image, std::int64_t count,
+                          std::int64_t k, std::int64_t first, std::int64_t last, T* piece_weights) {
+  switch (count) {
+    case 1:
+      return blend_images_backward<1>(a, first_image, k, first, last, piece_weights);
+    case 2:
+      return blend_images_backward<2>(a, first_image, k, first, last, piece_weights);
+    case 3:
+      return blend_images_backward<3>(a, first_image, k, first, last, piece_weights);
+    case 4:
+      return blend_images_backward<4>(a, first_image, k, first, last, piece_weights);
+    case 5:
+      return blend_images_backward<5>(a, first_image, k, first, last, piece_weights);
+    case 6:
+      return blend_images_backward<6>(a, first_image, k, first, last, piece_weights);
+    case 7:
+      return blend_images_backward<7>(a, first_image, k, first, last, piece_weights);
+    default:
+      return blend_images_backward<kImageGroup>(a, first_image, k, first, last, piece_weights);
+  }
+}
+
+// All gradients of a few elements: few enough that grad_out of the batch stays in the first-level cache over the bases.
+template <typename T>
+void blend_strip_backward(const BlendGradientArguments<T>& a, std::int64_t first, std::int64_t last, T* piece_weights) {
+  std::fill(a.grad_base + first, a.grad_base + last, T(0));
+  for (std::int64_t b = 0; b < a.images; ++b)
+    for (std::int64_t e = first; e < last; ++e) a.grad_base[e] += a.grad_out[b * a.elements + e];
+  for (std::int64_t k = 0; k < a.bases; ++k) {
+    std::fill(a.grad_basis + k * a.elements + first, a.grad_basis + k * a.elements + last, T(0));
+    for_each_group(a.images, [&](std::int64_t first_image, std::int64_t count) {
+      blend_group_backward(a, first_image, count, k, first, last, piece_weights);
+    });
   }
 }
 
@@ -79,13 +138,11 @@ inline void blend_backward_at(const BlendGradientArguments<T>& a, std::int64_t e
 
 template <typename T>
 void blend(const BlendArguments<T>& a, const RunOnAllThreads& run) {
-  const std::int64_t groups = (a.images + kImageGroup - 1) / kImageGroup;
   parallel_pieces(run, a.elements, kElementsPerPiece, [&](std::int64_t first, std::int64_t last) {
     for_each_vector<T>(first, last, [&](auto vector, std::int64_t e) {
-      for (std::int64_t group = 0; group < groups; ++group) {  // of nearly equal size
-        const std::int64_t begin = group * a.images / groups, end = (group + 1) * a.images / groups;
-        blend_group<decltype(vector)>(a, begin, end - begin, e);
-      }
+      for_each_group(a.images, [&](std::int64_t first_image, std::int64_t count) {
+        blend_group<decltype(vector)>(a, first_image, count, e);
+      });
     });
   });
 }
@@ -95,13 +152,9 @@ void blend_backward(const BlendGradientArguments<T>& a, const RunOnAllThreads& r
   const std::int64_t pieces = (a.elements + kElementsPerPiece - 1) / kElementsPerPiece, pairs = a.images * a.bases;
   std::vector<T> partial(pieces * pairs);
   parallel_pieces(run, pieces, 1, [&](std::int64_t piece, std::int64_t) {
-    std::vector<Vector<T>> vector_sums(pairs);
-    std::vector<T> scalar_sums(pairs);
-    const std::int64_t first = piece * kElementsPerPiece, last = std::min(first + kElementsPerPiece, a.elements);
-    std::int64_t e = first;
-    for (; e + kVectorWidth<T> <= last; e += kVectorWidth<T>) blend_backward_at(a, e, vector_sums.data());
-    for (; e < last; ++e) blend_backward_at(a, e, scalar_sums.data());
-    for (std::int64_t i = 0; i < pairs; ++i) partial[piece * pairs + i] = sum(vector_sums[i]) + scalar_sums[i];
+    const std::int64_t begin = piece * kElementsPerPiece, end = std::min(begin + kElementsPerPiece, a.elements);
+    for (std::int64_t first = begin; first < end; first += kElementsPerStrip)
+      blend_strip_backward(a, first, std::min(first + kElementsPerStrip, end), partial.data() + piece * pairs);
   });
   for (std::int64_t i = 0; i < pairs; ++i) {
     double total = 0;

@@ -94,8 +94,8 @@ inline BlockStep<T> step_block(const Splat<T>& s, const TilePlace& place, const 
                                Transmittance<T>& state) {
   BlockStep<T> step;
   T* values = state.value + block * kLanes;
-  step.dx = load_lanes(offsets.x) + broadcast(T(place.x + kBlockSize * (block % kBlockSize)) - s.x);
-  step.dy = load_lanes(offsets.y) + broadcast(T(place.y + kBlockSize * (block / kBlockSize)) - s.y);
+  step.dx = load_lanes(offsets.x) + broadcast(offsets.block_x[block] + (T(place.x) - s.x));
+  step.dy = load_lanes(offsets.y) + broadcast(offsets.block_y[block] + (T(place.y) - s.y));
   const Lanes<T> form = multiply_add(step.dx, multiply_add(broadcast(s.a), step.dx, broadcast(T(2) * s.b) * step.dy),
                                      broadcast(s.c) * step.dy * step.dy);
   step.unclamped = broadcast(s.opacity) * exponential(broadcast(T(-0.5)) * form);
