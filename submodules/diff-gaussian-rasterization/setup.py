@@ -72,9 +72,12 @@ def cxx_flags() -> list[str]:
 
 
 def cuda_include_folders() -> list[str]:
-    """Headers that torch includes and a slim toolkit lacks, such as cusparse.h: torch's own wheels bring them."""
+    """Headers that a slim toolkit lacks, where wheels brought them: cusparse.h and its like for torch, and cub."""
     wheels = Path(torch.__file__).parents[1] / "nvidia"
     found = [wheels / f"cu{torch.version.cuda.split('.')[0]}" / "include", *wheels.glob("*/include")]
+    toolkit = Path(cpp_extension.CUDA_HOME) / "include"
+    if not any((folder / "cub").is_dir() for folder in (toolkit, toolkit / "cccl")):
+        found += [folder / "cccl" for folder in found]
     return [str(folder) for folder in dict.fromkeys(found) if folder.is_dir()]
 
 
