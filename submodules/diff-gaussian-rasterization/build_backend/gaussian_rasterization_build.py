@@ -8,6 +8,7 @@ environment that pip itself runs in are appended to the path: what the isolated 
 from __future__ import annotations
 
 import os
+import site
 import sys
 import sysconfig
 from pathlib import Path
@@ -15,15 +16,23 @@ from pathlib import Path
 from setuptools import build_meta
 
 
+def _sees_base_packages() -> bool:
+    """Whether this is no virtual environment, or one made with --system-site-packages."""
+    config = Path(sys.prefix) / "pyvenv.cfg"
+    return not config.is_file() or "include-system-site-packages = true" in config.read_text().lower()
+
+
 def _append_user_site_packages() -> None:
-    schemes = [sysconfig.get_paths()]
+    prefixes = [sys.prefix]
     if "VIRTUAL_ENV" in os.environ:  # front ends that build in another interpreter than the environment's
-        base = os.environ["VIRTUAL_ENV"]
-        schemes.append(sysconfig.get_paths(vars={"base": base, "platbase": base}))
-    for scheme in schemes:
-        for kind in ("purelib", "platlib"):
-            if Path(scheme[kind]).is_dir() and scheme[kind] not in sys.path:
-                sys.path.append(scheme[kind])
+        prefixes.append(os.environ["VIRTUAL_ENV"])
+    if _sees_base_packages():
+        prefixes.append(sys.base_prefix)
+    schemes = [sysconfig.get_paths(vars={"base": prefix, "platbase": prefix}) for prefix in prefixes]
+    folders = [scheme[kind] for scheme in schemes for kind in ("purelib", "platlib")]
+    if _sees_base_packages():
+        folders.append(site.getusersitepackages())
+    sys.path.extend(folder for folder in dict.fromkeys(folders) if Path(folder).is_dir() and folder not in sys.path)
 
 
 _append_user_site_packages()
