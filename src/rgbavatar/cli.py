@@ -70,7 +70,7 @@ def choose_device(name: str) -> torch.device:
 
     usable = torch.cuda.is_available() and "cuda" in backends()
     if name == "auto":
-        return torch.device("cuda" if usable else "cpu")
+        name = "cuda" if usable else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -78,6 +78,7 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
     if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)
         _check_cuda(device)
         torch.cuda.set_device(device)
     return device
@@ -88,7 +89,7 @@ def _check_cuda(device: torch.device) -> None:
     from gaussian_rasterization import backends
 
     count = torch.cuda.device_count()
-    if (device.index or 0) >= count:
+    if device.index >= count:
         raise ConfigError(f"--device {device}: found {count} CUDA devices; give cpu or a smaller index")
     if "cuda" not in backends():
         raise ExtensionUnavailableError(
