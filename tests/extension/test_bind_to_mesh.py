@@ -71,7 +71,7 @@ def test_values_and_gradients_equal_the_oracles(backend: Backend, index_type: to
     mesh = tuple(x if x.is_floating_point() else x.to(index_type) for x in random_mesh())
     inputs = [x.requires_grad_() for x in moved(random_gaussians(), backend)]
     exact = [x.detach().double().cpu().requires_grad_() for x in inputs]
-    exact_mesh = tuple(x.double().cpu() if x.is_floating_point() else x for x in moved(mesh, backend))
+    exact_mesh = tuple(x.to(backend.dtype).double() if x.is_floating_point() else x for x in mesh)
     means, rotations = gr.bind_to_mesh(*inputs, *moved(mesh, backend))
     expected_means, expected_rotations = reference.bind_to_mesh(*exact, *exact_mesh)
     expected_rotations = with_sign_of(expected_rotations, rotations.detach().double().cpu())

@@ -15,7 +15,8 @@ OURS = [
     ".checkpoint.0123abcd.partial.pt", "images/turntable/.00007.0123abcd.partial.png",
 ]  # fmt: skip
 FOREIGN = [
-    "notes.txt", "My Video.mp4", "holiday.mp4", "model_v2.ply", "checkpoint.pt.bak", "images/paper/00001.png", "images/favourite.png",
+    "notes.txt", "My Video.mp4", "holiday.mp4", "model_v2.ply",
+    "checkpoint.pt.bak", "images/paper/00001.png", "images/favourite.png",
     "images/compare/00001.jpg", "images/test/00001.png", "metrics/test/plot.pdf", "metrics/metrics.txt",
     "tensorboard/readme", "other/checkpoint.pt", ".git/config",
 ]  # fmt: skip
