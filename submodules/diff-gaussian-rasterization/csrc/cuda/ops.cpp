@@ -22,8 +22,10 @@ namespace {
 using at::Tensor;
 
 void check_float32(const char* op, const char* name, const Tensor& tensor) {
-  TORCH_CHECK_TYPE(tensor.scalar_type() == at::kFloat, op, ": ", name, " is ", tensor.scalar_type(),
-                   "; expected float32, the only type that the CUDA kernels have (the CPU's have float64 too)");
+  TORCH_CHECK_TYPE(
+      tensor.scalar_type() == at::kFloat,
+      message(op, ": ", name, " is ", tensor.scalar_type(),
+              "; expected float32, the only type that the CUDA kernels have (the CPU's have float64 too)"));
 }
 
 // Makes the tensors' device current, and holds the scratch memory of one operator until it returns.
@@ -53,8 +55,9 @@ class Scene {
     check_float32(op, "means", t[0]);
     const std::int64_t most = std::numeric_limits<std::int32_t>::max(), tiles = cuda::grid_of(width, height).tiles();
     const std::int64_t images = t[0].size(0), gaussians = t[0].size(1);
-    TORCH_CHECK_VALUE(images * gaussians < most && images * tiles < most, op, ": ", images, " images of ", gaussians,
-                      " Gaussians and ", tiles, " tiles; those of a batch are numbered in 32 bits: render it in parts");
+    TORCH_CHECK_VALUE(images * gaussians < most && images * tiles < most,
+                      message(op, ": ", images, " images of ", gaussians, " Gaussians and ", tiles,
+                              " tiles; those of a batch are numbered in 32 bits: render it in parts"));
     const c10::cuda::CUDAGuard guard(t[0].device());
     for (Tensor& tensor : tensors_) tensor = tensor.contiguous();
     const auto data = [this](int i) { return tensors_[i].const_data_ptr<float>(); };

@@ -208,8 +208,8 @@ struct Mesh {
     if (indices.numel() == 0) return;
     const auto [low, high] = at::aminmax(indices);
     const std::int64_t least = low.item<std::int64_t>(), most = high.item<std::int64_t>();
-    TORCH_CHECK_INDEX(least >= 0 && most < count, op, ": ", name, " runs from ", least, " to ", most, "; there are ",
-                      count, " ", of);
+    TORCH_CHECK_INDEX(least >= 0 && most < count,
+                      message(op, ": ", name, " runs from ", least, " to ", most, "; there are ", count, " ", of));
   }
   template <typename T, typename Index>
   MeshArguments<T, Index> arguments(const Tensor& rotations) const {

@@ -26,6 +26,24 @@ inline std::string text_of(std::initializer_list<Size> sizes) {
   return text + "]";
 }
 
+inline std::string text_of(const char* text) { return text; }
+inline std::string text_of(const std::string& text) { return text; }
+inline std::string text_of(std::int64_t number) { return std::to_string(number); }
+inline std::string text_of(at::ScalarType type) { return c10::toString(type); }
+inline std::string text_of(const at::Device& device) { return device.str(); }
+inline std::string text_of(at::IntArrayRef sizes) {
+  std::string text;
+  for (const std::int64_t size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "[" + text + "]";
+}
+
+// The parts as one text. torch's own macros print them into a stream, which crashes where a toolchain links libstdc++
+// statically into this library: the locale of one copy of it does not know the other's number formats.
+template <typename... Parts>
+std::string message(const Parts&... parts) {
+  return (std::string() + ... + text_of(parts));
+}
+
 inline bool has_shape(const at::Tensor& tensor, std::initializer_list<Size> sizes) {
   if (tensor.dim() != static_cast<std::int64_t>(sizes.size())) return false;
   std::int64_t axis = 0;
@@ -35,33 +53,34 @@ inline bool has_shape(const at::Tensor& tensor, std::initializer_list<Size> size
 }
 
 inline void check_shape(const char* op, const char* name, const at::Tensor& tensor, std::initializer_list<Size> sizes) {
-  TORCH_CHECK_VALUE(has_shape(tensor, sizes), op, ": ", name, " has shape ", tensor.sizes(), "; expected ",
-                    text_of(sizes));
+  TORCH_CHECK_VALUE(has_shape(tensor, sizes),
+                    message(op, ": ", name, " has shape ", tensor.sizes(), "; expected ", text_of(sizes)));
 }
 
 // Either of two shapes: one common to the batch, or one for each image.
 inline void check_shape(const char* op, const char* name, const at::Tensor& tensor, std::initializer_list<Size> common,
                         std::initializer_list<Size> each) {
-  TORCH_CHECK_VALUE(has_shape(tensor, common) || has_shape(tensor, each), op, ": ", name, " has shape ", tensor.sizes(),
-                    "; expected ", text_of(common), " or ", text_of(each));
+  TORCH_CHECK_VALUE(
+      has_shape(tensor, common) || has_shape(tensor, each),
+      message(op, ": ", name, " has shape ", tensor.sizes(), "; expected ", text_of(common), " or ", text_of(each)));
 }
 
 // The argument the others follow: its axes give the sizes. -1 is any size.
 inline void check_leading(const char* op, const char* name, const at::Tensor& tensor, const char* shape,
                           std::int64_t dimensions, std::int64_t last) {
-  TORCH_CHECK_VALUE(tensor.dim() == dimensions && (last < 0 || tensor.size(-1) == last), op, ": ", name, " has shape ",
-                    tensor.sizes(), "; expected ", shape);
-  TORCH_CHECK_TYPE(tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kDouble, op, ": ", name, " is ",
-                   tensor.scalar_type(), "; expected float32 or float64");
+  TORCH_CHECK_VALUE(tensor.dim() == dimensions && (last < 0 || tensor.size(-1) == last),
+                    message(op, ": ", name, " has shape ", tensor.sizes(), "; expected ", shape));
+  TORCH_CHECK_TYPE(tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kDouble,
+                   message(op, ": ", name, " is ", tensor.scalar_type(), "; expected float32 or float64"));
 }
 
 inline void check_type(const char* op, const char* name, const at::Tensor& tensor, at::ScalarType expected) {
-  TORCH_CHECK_TYPE(tensor.scalar_type() == expected, op, ": ", name, " is ", tensor.scalar_type(), "; expected ",
-                   expected);
+  TORCH_CHECK_TYPE(tensor.scalar_type() == expected,
+                   message(op, ": ", name, " is ", tensor.scalar_type(), "; expected ", expected));
 }
 inline void check_device(const char* op, const char* name, const at::Tensor& tensor, const at::Tensor& like) {
-  TORCH_CHECK_VALUE(tensor.device() == like.device(), op, ": ", name, " is on ", tensor.device(), "; expected ",
-                    like.device(), ", where the first argument is");
+  TORCH_CHECK_VALUE(tensor.device() == like.device(), message(op, ": ", name, " is on ", tensor.device(), "; expected ",
+                                                              like.device(), ", where the first argument is"));
 }
 inline void check_like(const char* op, const char* name, const at::Tensor& tensor, const at::Tensor& like) {
   check_device(op, name, tensor, like);
@@ -86,10 +105,11 @@ inline void check_scene(const char* op, const at::Tensor& means, const at::Tenso
   check_shape(op, "intrinsics", intrinsics, {{'C', world_to_camera.size(0)}, four});
   check_like(op, "background", background, means), check_shape(op, "background", background, {images, three});
   constexpr std::int64_t kMaxSide = 1 << 15;  // tiles and pixels of an image are numbered in 32 bits
-  TORCH_CHECK_VALUE(width > 0 && height > 0 && width <= kMaxSide && height <= kMaxSide, op, ": the image is ", width,
-                    " x ", height, " pixels; expected 1 to ", kMaxSide, " on each side");
-  TORCH_CHECK_VALUE(gaussians.value < std::numeric_limits<std::int32_t>::max(), op, ": means has ", gaussians.value,
-                    " Gaussians; they are numbered in 32 bits");
+  TORCH_CHECK_VALUE(
+      width > 0 && height > 0 && width <= kMaxSide && height <= kMaxSide,
+      message(op, ": the image is ", width, " x ", height, " pixels; expected 1 to ", kMaxSide, " on each side"));
+  TORCH_CHECK_VALUE(gaussians.value < std::numeric_limits<std::int32_t>::max(),
+                    message(op, ": means has ", gaussians.value, " Gaussians; they are numbered in 32 bits"));
 }
 
 inline void check_color_sums(const char* op, const at::Tensor& means, std::int64_t width, std::int64_t height,
@@ -109,8 +129,8 @@ inline void check_blend(const char* op, const at::Tensor& base, const at::Tensor
 
 inline void check_index_type(const char* op, const char* name, const at::Tensor& tensor, const at::Tensor& like) {
   check_device(op, name, tensor, like);
-  TORCH_CHECK_TYPE(tensor.scalar_type() == at::kInt || tensor.scalar_type() == at::kLong, op, ": ", name, " is ",
-                   tensor.scalar_type(), "; expected int32 or int64");
+  TORCH_CHECK_TYPE(tensor.scalar_type() == at::kInt || tensor.scalar_type() == at::kLong,
+                   message(op, ": ", name, " is ", tensor.scalar_type(), "; expected int32 or int64"));
 }
 
 inline void check_mesh(const char* op, const at::Tensor& rotations, const at::Tensor& vertices, const at::Tensor& faces,
@@ -118,11 +138,12 @@ inline void check_mesh(const char* op, const at::Tensor& rotations, const at::Te
   check_leading(op, "rotations", rotations, "[B, N, 4]", 3, 4);
   const Size images{'B', rotations.size(0)}, gaussians{'N', rotations.size(1)};
   check_like(op, "vertices", vertices, rotations);
-  TORCH_CHECK_VALUE(vertices.dim() == 3 && vertices.size(0) == images.value && vertices.size(2) == 3, op,
-                    ": vertices has shape ", vertices.sizes(), "; expected [B = ", images.value, ", V, 3]");
+  TORCH_CHECK_VALUE(
+      vertices.dim() == 3 && vertices.size(0) == images.value && vertices.size(2) == 3,
+      message(op, ": vertices has shape ", vertices.sizes(), "; expected [B = ", images.value, ", V, 3]"));
   check_index_type(op, "faces", faces, rotations);
-  TORCH_CHECK_VALUE(faces.dim() == 2 && faces.size(1) == 3, op, ": faces has shape ", faces.sizes(),
-                    "; expected [F, 3]");
+  TORCH_CHECK_VALUE(faces.dim() == 2 && faces.size(1) == 3,
+                    message(op, ": faces has shape ", faces.sizes(), "; expected [F, 3]"));
   check_like(op, "tangents", tangents, rotations),
       check_shape(op, "tangents", tangents, {{'F', faces.size(0)}, {0, 2}});
   check_index_type(op, "face_ids", face_ids, rotations), check_shape(op, "face_ids", face_ids, {gaussians});
