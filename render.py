@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from rgbavatar.cli import add_result_arguments, choose_device, make_parser, positive, run_script
+from rgbavatar.cli import add_result_arguments, choose_device, count, make_parser, positive, run_script
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--split", choices=("train", "test", "all"), default="all", help="frames to show")
     parser.add_argument("--video", action="store_true", help="write MODE.mp4 instead of pictures")
     parser.add_argument("--fps", type=positive, default=25.0, help="pictures in a second of video")
-    parser.add_argument("--turntable_frames", type=int, default=120, help="pictures of a full turn")
+    parser.add_argument("--turntable_frames", type=count, default=120, help="pictures of a full turn")
     arguments = parser.parse_args()
 
     from rgbavatar.datasets.base import Split

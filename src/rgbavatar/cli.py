@@ -63,6 +63,14 @@ def positive(text: str) -> float:
     return value
 
 
+def count(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
 def choose_device(name: str) -> torch.device:
     """The device for --device. `auto` takes the first GPU that the extension was built for, else the CPU."""
     import torch
@@ -88,9 +96,9 @@ def _check_cuda(device: torch.device) -> None:
     import torch
     from gaussian_rasterization import backends
 
-    count = torch.cuda.device_count()
-    if device.index >= count:
-        raise ConfigError(f"--device {device}: found {count} CUDA devices; give cpu or a smaller index")
+    available = torch.cuda.device_count()
+    if device.index >= available:
+        raise ConfigError(f"--device {device}: found {available} CUDA devices; give cpu or a smaller index")
     if "cuda" not in backends():
         raise ExtensionUnavailableError(
             f"--device {device}: the extension was built for the CPU alone; "

@@ -176,6 +176,13 @@ def test_another_template_than_the_avatars_is_refused(script: Script, workspace:
     assert "template" in ended.error_line
 
 
+@pytest.mark.parametrize("argument", [["--turntable_frames", "0"], ["--fps", "-1"], ["--mode", "nothing"]])
+def test_an_argument_out_of_range_is_named(argument: list[str], script: Script, workspace: Workspace) -> None:
+    ended = script("render", *workspace.common, *argument)
+    assert ended.code == 2
+    assert argument[0] in ended.err
+
+
 def test_nothing_to_resume_is_an_error(script: Script, workspace: Workspace) -> None:
     ended = script("train_offline", *workspace.training(), "--resume")
     assert ended.code == 2

@@ -93,7 +93,8 @@ struct BlendGradientArguments {
   T* grad_weights;    // [B, K]: sum_e grad_out[b, e] basis[k, e]
 };
 
-// The mesh that Gaussians are bound to. Faces and face ids have been checked at the border.
+// The mesh that Gaussians are bound to. The CPU backend has checked faces and face ids at the border; CUDA, which would
+// have to wait for them, checks them where it uses them (cuda/bind.h).
 template <typename T, typename Index>
 struct MeshArguments {
   std::int64_t images, gaussians, vertices, faces;
