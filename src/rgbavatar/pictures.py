@@ -18,7 +18,7 @@ from rgbavatar.evaluation import BLACK, WHITE, render_dataset
 from rgbavatar.geometry.orbit import orbit
 from rgbavatar.io.images import error_heat_map, save_png, side_by_side, to_picture
 from rgbavatar.io.run_dir import RunDir, refuse_existing
-from rgbavatar.io.video import VideoWriter
+from rgbavatar.io.video import write_video
 from rgbavatar.losses import composite
 from rgbavatar.metrics import psnr
 from rgbavatar.renderer import render
@@ -52,7 +52,7 @@ def render_run(run: RunDir, avatar: TrainedAvatar, subject: str, options: Render
     with closing(load_subject(avatar.config, subject, options.split, device, preload=False)) as dataset:
         pictures = _pictures(avatar, dataset, options, device)
         if options.video:
-            count = save_video(target, pictures, options.frames_per_second)
+            count = write_video(target, (picture for _, picture in pictures), options.frames_per_second)
         else:
             count = save_pictures(target, pictures)
     say(f"{count} pictures: {target}")
@@ -116,16 +116,6 @@ def save_pictures(folder: Path, pictures: Iterable[tuple[int, np.ndarray]]) -> i
     for number, picture in pictures:
         save_png(folder / f"{number:05d}.png", picture)
         count += 1
-    return count
-
-
-def save_video(path: Path, pictures: Iterable[tuple[int, np.ndarray]], frames_per_second: float) -> int:
-    """Encode the pictures in their order. Returns how many. Raises OutputError."""
-    count = 0
-    with VideoWriter(path, frames_per_second) as video:
-        for _, picture in pictures:
-            video.write(picture)
-            count += 1
     return count
 
 

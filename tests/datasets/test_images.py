@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from rgbavatar.datasets.images import encode_rgba, preload_images, stream_images
+from rgbavatar.datasets.images import preload_images, stream_images
+from rgbavatar.io.images import save_png
 from tests.datasets.subjects import HEIGHT, WIDTH, noise, one_line_error, write_png
 
 
@@ -19,7 +20,7 @@ from tests.datasets.subjects import HEIGHT, WIDTH, noise, one_line_error, write_
 def paths(tmp_path: Path) -> list[Path]:
     files = [tmp_path / f"{number:05d}.png" for number in range(6)]
     for number, path in enumerate(files):
-        encode_rgba(path, noise(number))
+        save_png(path, noise(number))
     return files
 
 
@@ -123,7 +124,7 @@ def test_an_image_that_is_not_8_bit_rgba_is_named(paths: list[Path], pixels: np.
 
 
 def test_images_of_two_sizes_are_named(paths: list[Path]) -> None:
-    encode_rgba(paths[2], noise(2)[:, :-1])
+    save_png(paths[2], noise(2)[:, :-1])
     with one_line_error("00002.png", "11x10", "12x10", "00000.png"):
         stream_images(paths, pin_memory=False)
 
@@ -131,7 +132,7 @@ def test_images_of_two_sizes_are_named(paths: list[Path]) -> None:
 def test_an_image_that_vanishes_or_changes_later_is_named(paths: list[Path]) -> None:
     store = stream_images(paths, pin_memory=False)
     paths[0].unlink()
-    encode_rgba(paths[1], noise(1)[:-1])
+    save_png(paths[1], noise(1)[:-1])
     with one_line_error("00000.png", "No such file"):
         store.read(torch.tensor([0]))
     with one_line_error("00001.png", "(9, 12, 4)"):

@@ -136,7 +136,7 @@ def test_an_interrupt_leaves_nothing_behind(
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(synthetic, "encode_rgba", interrupt)
+    monkeypatch.setattr(synthetic, "save_png", interrupt)
     with pytest.raises(KeyboardInterrupt):
         synthetic.make_demo_subject(tmp_path / "demo", template, SETTINGS, overwrite=False)
     assert list(tmp_path.iterdir()) == []

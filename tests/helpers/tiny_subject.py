@@ -15,7 +15,7 @@ from rgbavatar.binding.mesh_binding import bind_template
 from rgbavatar.config import Config, ModelConfig, TrainingConfig
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.datasets.images import PreloadedImages
-from rgbavatar.geometry.camera import static_camera
+from rgbavatar.geometry.camera import Camera
 from rgbavatar.model.avatar import AvatarModel, AvatarShape
 from rgbavatar.training.randomness import Generators
 from rgbavatar.training.trainer import Trainer
@@ -62,7 +62,7 @@ def tiny_dataset(frames: int = 12, seed: int = 0) -> HeadDataset:
     phase = torch.rand(frames, generator=generator)
     codes = torch.cat([shift * 100.0, phase[:, None]], dim=1)
     images = torch.stack([_paint(move, float(glow)) for move, glow in zip(shift, phase, strict=True)])
-    camera = static_camera(torch.tensor([FOCAL, FOCAL, SIZE / 2, SIZE / 2]), SIZE, SIZE)
+    camera = Camera(torch.eye(3, 4)[None], torch.tensor([[FOCAL, FOCAL, SIZE / 2, SIZE / 2]]), SIZE, SIZE)
     vertices = grid_vertices(template, shift)
     numbers = torch.arange(frames)
     return HeadDataset("tiny", numbers, PreloadedImages(images), vertices, codes, camera, template)  # type: ignore[arg-type]

@@ -118,16 +118,6 @@ def check_png_chunks(path: Path, data: bytes) -> None:
             )
 
 
-def encode_rgba(path: Path, rgba: np.ndarray) -> None:
-    """Write [H, W, 4] uint8 straight RGBA as a PNG, aside first and then renamed."""
-    ok, data = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
-    if not ok:
-        raise ValueError(f"cannot encode an image of shape {rgba.shape}")
-    aside = path.with_name(path.name + ".part")
-    aside.write_bytes(data.tobytes())
-    aside.replace(path)
-
-
 def finish_all(jobs: Iterable[Future[None]], total: int, progress: Progress | None) -> None:
     """Wait for all jobs; the first that fails, or an interrupt, cancels those not started and is raised."""
     pending = list(jobs)

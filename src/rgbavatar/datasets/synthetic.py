@@ -22,12 +22,13 @@ from torch import Tensor
 
 from rgbavatar.datasets.features import WORLD_TO_OPENCV, compute_features, join_frames
 from rgbavatar.datasets.frame_file import TrackedFrame, write_frame_file
-from rgbavatar.datasets.images import default_workers, encode_rgba, finish_all
+from rgbavatar.datasets.images import default_workers, finish_all
 from rgbavatar.datasets.insta import CHECKPOINT, IMAGES
 from rgbavatar.datasets.synthetic_motion import make_motion
 from rgbavatar.datasets.synthetic_render import Head, Look, prepare_head, render_head
 from rgbavatar.errors import DataError, OutputError, RgbAvatarError
 from rgbavatar.geometry.rotation import rotation_to_rot6d
+from rgbavatar.io.images import save_png
 from rgbavatar.templates.base import LEFT_EYE, RIGHT_EYE, HeadParameters, HeadTemplate, neutral_parameters
 from rgbavatar.templates.flame import load_flame
 from rgbavatar.templates.flame_data import NUM_EXPRESSION, NUM_SHAPE
@@ -150,7 +151,7 @@ def _write_one(
     write_frame_file(folder / CHECKPOINT / f"{number:05d}.frame", frame, number)
     size, samples = settings.size, settings.samples
     image = render_head(head, vertices, frame.intrinsics, size, size, look_of(frame), samples)
-    encode_rgba(folder / IMAGES / f"{number:05d}.png", image.numpy())
+    save_png(folder / IMAGES / f"{number:05d}.png", image.numpy())
 
 
 def track_motion(motion: HeadParameters, rest: Tensor, settings: DemoSettings) -> list[TrackedFrame]:

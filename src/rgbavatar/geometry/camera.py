@@ -39,9 +39,3 @@ class Camera:
     def to(self, device: torch.device) -> Camera:
         """The same cameras with their tensors on `device`."""
         return Camera(self.world_to_camera.to(device), self.intrinsics.to(device), self.width, self.height)
-
-
-def static_camera(intrinsics: Tensor, width: int, height: int) -> Camera:
-    """One camera at the origin of the world, looking along +z. intrinsics [4]: fx, fy, cx, cy in pixels."""
-    world_to_camera = torch.eye(3, 4, dtype=intrinsics.dtype, device=intrinsics.device)
-    return Camera(world_to_camera[None], intrinsics[None], width, height)

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -126,11 +126,14 @@ class VideoWriter:
         return OutputError(f"{self._path}: ffmpeg cannot write it: {reason}; check the disk and run again")
 
 
-def write_video(path: Path, frames: Sequence[np.ndarray], frames_per_second: float) -> None:
-    """Write all frames, uint8 [H, W, 3], to `path` aside. Raises OutputError."""
+def write_video(path: Path, frames: Iterable[np.ndarray], frames_per_second: float) -> int:
+    """Write all frames, uint8 [H, W, 3], to `path` aside. Returns how many. Raises OutputError."""
+    count = 0
     with VideoWriter(path, frames_per_second) as video:
         for frame in frames:
             video.write(frame)
+            count += 1
+    return count
 
 
 def _check_frame(frame: np.ndarray, shape: tuple[int, ...]) -> None:
