@@ -44,7 +44,7 @@ inline void blend_images(const BlendArguments<T>& a, std::int64_t first_image, s
   const T* weights = a.weights + first_image * a.bases;
   for (std::int64_t k = 0; k < a.bases; ++k) {
     const V basis = load_vector<V>(a.basis + k * a.elements + e);
-    for (int i = 0; i < kCount; ++i) sums[i] += weights[i * a.bases + k] * basis;
+    for (int i = 0; i < kCount; ++i) sums[i] = multiply_add(spread<V>(weights[i * a.bases + k]), basis, sums[i]);
   }
   for (int i = 0; i < kCount; ++i) store_vector(a.out + (first_image + i) * a.elements + e, sums[i]);
 }
@@ -85,8 +85,8 @@ void blend_images_backward(const BlendGradientArguments<T>& a, std::int64_t firs
     V grad_basis = load_vector<V>(a.grad_basis + k * a.elements + e);
     for (int i = 0; i < kCount; ++i) {
       const V grad = load_vector<V>(a.grad_out + (first_image + i) * a.elements + e);
-      grad_basis += a.weights[(first_image + i) * a.bases + k] * grad;
-      sums[i] += grad * basis;
+      grad_basis = multiply_add(spread<V>(a.weights[(first_image + i) * a.bases + k]), grad, grad_basis);
+      sums[i] = multiply_add(grad, basis, sums[i]);
     }
     store_vector(a.grad_basis + k * a.elements + e, grad_basis);
   };

@@ -50,8 +50,18 @@ inline void store_vector(T* p, V v) {
   std::memcpy(p, &v, sizeof(V));
 }
 
+// The scalar in all places of a vector; or itself.
+template <typename V, typename T>
+inline V spread(T x) {
+  return V{} + x;
+}
+
 // a b + c, rounded once where the target can: spelled out so that two kernels that repeat a formula get the same bits.
 // sign_mask: bit i is the sign of element i.
+#if defined(__FMA__)
+inline float multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
+inline double multiply_add(double a, double b, double c) { return std::fma(a, b, c); }
+#endif
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 inline Vector<float> multiply_add(Vector<float> a, Vector<float> b, Vector<float> c) {
   return _mm512_fmadd_ps(a, b, c);
