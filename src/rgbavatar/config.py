@@ -61,6 +61,8 @@ class TrainingConfig:
     checkpoint_every: int = _setting(10_000, low=1)
     log_every: int = _setting(100, low=1)
     picture_every: int = _setting(5_000, low=1)
+    reproducible: bool = False
+    frame_memory_gib: float = _setting(16.0, low=0)
 
 
 @dataclass(frozen=True)

@@ -100,12 +100,14 @@ def extension() -> object:
     common["include_dirs"] += cuda_include_folders()
     compile_args["nvcc"] = [
         "-O3",
+        "-prec-div=false",  # within two units in the last place; NaN and infinity stay what they are
+        "-prec-sqrt=false",
         "--expt-relaxed-constexpr",
         "--expt-extended-lambda",
         "-Xcompiler",
         "-fvisibility=hidden",
     ]
-    cuda_sources = [*sources("cuda", "*.cu"), *sources("cuda", "*.cpp")]
+    cuda_sources = [*sources("cuda", "**/*.cu"), *sources("cuda", "**/*.cpp")]
     return cpp_extension.CUDAExtension(sources=cpu_sources + cuda_sources, extra_compile_args=compile_args, **common)
 
 

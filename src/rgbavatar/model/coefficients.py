@@ -29,7 +29,8 @@ class CoefficientNetwork(nn.Module):
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """A layer drawn uniformly from +-1/sqrt(inputs), torch's own default, but from a generator of ours."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    with torch.random.fork_rng(devices=[]):  # the layer draws values of its own first, from torch's global generator
+        layer = nn.Linear(inputs, outputs)
     bound = 1.0 / math.sqrt(inputs)
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     nn.init.uniform_(layer.bias, -bound, bound, generator=generator)

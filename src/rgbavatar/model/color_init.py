@@ -16,7 +16,7 @@ MIN_BATCH_WEIGHT = 0.1  # sum of a T over a batch below which the ratio is noise
 
 
 class ColorInitializer:
-    """Which Gaussians were seen, and the colours they get when they are. seen [N] bool."""
+    """Which Gaussians were seen, and the colours they get when they are. seen [N] bool, changed in place."""
 
     def __init__(self, seen: Tensor) -> None:
         self.seen = seen
@@ -32,4 +32,4 @@ class ColorInitializer:
         newly = self.unseen & (sums.weight > MIN_BATCH_WEIGHT)
         colors = sums.rgb / sums.weight.clamp_min(MIN_BATCH_WEIGHT)[:, None]
         sh.copy_(torch.where(newly[:, None], sh_from_colors(colors), sh))
-        self.seen = self.seen | newly
+        self.seen.logical_or_(newly)

@@ -13,11 +13,13 @@ import torch
 from rgbavatar.cli import choose_device, say
 from rgbavatar.config import Config, config_to_yaml, load_config
 from rgbavatar.datasets.base import HeadDataset, Split
+from rgbavatar.errors import ConfigError
 from rgbavatar.io.files import write_text
 from rgbavatar.io.metrics_log import MetricsLog, open_log
-from rgbavatar.io.run_dir import RunDir, create_run_dir, open_run_dir
+from rgbavatar.io.run_dir import RunDir, create_run_dir, open_run_dir, run_path
 from rgbavatar.subject import load_subject
 from rgbavatar.training.monitor import TrainingSpeed
+from rgbavatar.training.processes import Processes, joined_processes
 from rgbavatar.training.report import write_speed_report
 from rgbavatar.training.setup import build_trainer, resume_trainer
 from rgbavatar.training.trainer import Trainer
@@ -34,7 +36,9 @@ class TrainingJob:
     device: torch.device
 
     def report(self, speed: TrainingSpeed) -> None:
-        """Write speed.txt, and say where the results lie."""
+        """Write speed.txt, and say where the results lie; of several processes, the first does."""
+        if not self.trainer.processes.is_first:
+            return
         write_speed_report(self.run.speed, speed, self.trainer, self.device)
         say(
             f"trained on {speed.images} images, {speed.images_per_second:.1f} images/s; the avatar is in {self.run.path}"
@@ -50,17 +54,38 @@ def training_job(arguments: argparse.Namespace, split: Split, preload: bool) -> 
     config = _load_run_config(arguments)
     device = choose_device(arguments.device)
     with ExitStack() as stack:
+        processes = stack.enter_context(joined_processes(device))
+        _check_batch(config, processes)
         dataset = load_subject(config, arguments.subject, split, device, preload)
         stack.callback(dataset.close)
-        trainer = build_trainer(config, dataset.template, device)
-        root = Path(arguments.output_dir)
-        run = create_run_dir(root, arguments.work_name, arguments.subject, arguments.overwrite, arguments.resume)
+        trainer = build_trainer(config, dataset.template, device, processes)
+        run = _open_run(arguments, processes)
         if arguments.resume:
             resume_trainer(trainer, run.checkpoint)
-        write_text(run.config, config_to_yaml(config))
-        log = open_log(run.log if arguments.log else None)
+        if processes.is_first:
+            write_text(run.config, config_to_yaml(config))
+        log = open_log(run.log if arguments.log and processes.is_first else None)
         stack.callback(log.close)
         yield TrainingJob(trainer, dataset, run, log, device)
+
+
+def _check_batch(config: Config, processes: Processes) -> None:
+    size = config.training.batch_size
+    if size % processes.count:
+        raise ConfigError(
+            f"training.batch_size is {size}, expected a multiple of the {processes.count} processes, which share each batch"
+        )
+
+
+def _open_run(arguments: argparse.Namespace, processes: Processes) -> RunDir:
+    """The run's folder, made by the first process; the others wait for it."""
+    place = (Path(arguments.output_dir), arguments.work_name, arguments.subject)
+    if processes.is_first:
+        run = create_run_dir(*place, arguments.overwrite, arguments.resume)
+    else:
+        run = RunDir(run_path(*place))
+    processes.wait_for_all()
+    return run
 
 
 def _load_run_config(arguments: argparse.Namespace) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 
@@ -15,8 +16,9 @@ from rgbavatar.errors import Stopped
 from rgbavatar.io.metrics_log import MetricsLog
 from rgbavatar.io.run_dir import RunDir
 from rgbavatar.training.monitor import Monitor, TrainingSpeed, save_run
-from rgbavatar.training.prefetch import Prefetcher
+from rgbavatar.training.processes import Processes
 from rgbavatar.training.samplers import EpochSampler
+from rgbavatar.training.steps import run_steps
 from rgbavatar.training.stop_signal import StopSignal
 from rgbavatar.training.trainer import Trainer
 
@@ -26,34 +28,34 @@ def train_offline(
 ) -> TrainingSpeed:
     """Train until `training.images`, saving at intervals and at the end.
 
-    Raises Stopped after a signal, with the state saved; TrainingError where training diverges, with the last good
-    checkpoint kept.
+    Of several processes, the first saves and logs. Raises Stopped after a signal, with the state saved; TrainingError where
+    training diverges, with the last good checkpoint kept.
     """
     first, start = trainer.images_seen, time.perf_counter()
-    order = _order(trainer.config, len(dataset), first)
-    total = trainer.config.training.images
+    order = _order(trainer.config, len(dataset), first, trainer.processes)
+    total, shows = trainer.config.training.images, trainer.processes.is_first
     with (
         StopSignal() as stop,
-        tqdm(total=total, initial=first, unit="image", desc=dataset.subject, mininterval=0.5) as bar,
-        Prefetcher(order, lambda positions: dataset.batch(positions, device)) as batches,
+        tqdm(total=total, initial=first, unit="image", desc=dataset.subject, mininterval=0.5, disable=not shows) as bar,
+        Monitor(trainer, run, log, ends_at=total) as monitor,
     ):
-        monitor = Monitor(trainer, run, log)
-        for batch in batches:
-            monitor.after_step(trainer.step(batch), len(batch))
+        for report in run_steps(trainer, dataset, order, lambda: stop.requested):
+            monitor.after_step(report)
             bar.set_postfix(monitor.latest, refresh=False)
-            bar.update(len(batch))
-            if stop.requested:
-                save_run(trainer, run)
-                raise Stopped(
-                    stop.number, f"stopped at image {trainer.images_seen}; {run.path} is saved, go on with --resume"
-                )
+            bar.update(report.images)
     save_run(trainer, run)
+    if trainer.images_seen < total:
+        raise Stopped(
+            stop.number or signal.SIGTERM,
+            f"stopped at image {trainer.images_seen}; {run.path} is saved, go on with --resume",
+        )
     return TrainingSpeed(trainer.images_seen - first, time.perf_counter() - start)
 
 
-def _order(config: Config, count: int, images_seen: int) -> Iterator[Tensor]:
-    """The positions of each batch from `images_seen` on; the last batch may be smaller."""
+def _order(config: Config, count: int, images_seen: int, processes: Processes) -> Iterator[Tensor]:
+    """The positions of each batch from `images_seen` on. The last batch may be smaller, so far as all processes get alike."""
     sampler = EpochSampler(count, config.seed)
     total, size = config.training.images, config.training.batch_size
     for begin in range(images_seen, total, size):
-        yield sampler.positions(begin, min(size, total - begin))
+        left = -(-(total - begin) // processes.count) * processes.count
+        yield sampler.positions(begin, min(size, left))

@@ -39,21 +39,25 @@ def train_online(
     sampler = StreamSampler(trainer.config.online, trainer.generators["sampler"])
     first, start = trainer.images_seen, clock()
     images_at_end: int | None = None
-    with StopSignal() as stop, tqdm(total=len(dataset), unit="frame", desc=dataset.subject, mininterval=0.5) as bar:
-        monitor = Monitor(trainer, run, log)
+    with (
+        StopSignal() as stop,
+        tqdm(total=len(dataset), unit="frame", desc=dataset.subject, mininterval=0.5) as bar,
+        Monitor(trainer, run, log) as monitor,
+    ):
         while images_at_end is None or trainer.images_seen < images_at_end:
             _take_arrived(sampler, len(dataset), clock() - start, frames_per_second)
             positions = sampler.draw(trainer.config.training.batch_size)
-            monitor.after_step(trainer.step(dataset.batch(positions, device)), len(positions))
+            monitor.after_step(trainer.step(dataset.batch(positions, device)))
             bar.n = sampler.arrived
             bar.set_postfix(images=trainer.images_seen, **monitor.latest, refresh=False)
             bar.update(0)
             if images_at_end is None and sampler.arrived == len(dataset):
                 images_at_end = trainer.images_seen + trainer.config.online.post_process_images
             if stop.requested:
-                save_run(trainer, run)
-                raise Stopped(stop.number, f"stopped at frame {sampler.arrived} of the stream; {run.path} is saved")
+                break
     save_run(trainer, run)
+    if stop.requested:
+        raise Stopped(stop.number, f"stopped at frame {sampler.arrived} of the stream; {run.path} is saved")
     return TrainingSpeed(trainer.images_seen - first, clock() - start)
 
 

@@ -6,7 +6,7 @@ This is the plain path: autograd over the extension's ops and torch's Adam. It i
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import math
 
 import torch
 from gaussian_rasterization import ColorSums
@@ -23,21 +23,10 @@ from rgbavatar.model.color_init import ColorInitializer
 from rgbavatar.renderer import render, render_with_color_sums
 from rgbavatar.trained import pack_avatar, strip_prefix
 from rgbavatar.training.optimizer import make_optimizer, set_learning_rates
+from rgbavatar.training.processes import ALONE, Processes
 from rgbavatar.training.randomness import Generators
+from rgbavatar.training.step_report import PlainReport, StepReport
 from rgbavatar.types import Batch, Gaussians, Rendering
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What a step showed, on the device it ran on: reading a number waits for the device.
-
-    rendering: before the step's update, over `background` [B, 3]. loss: scalar. terms: each loss term before weighting.
-    """
-
-    rendering: Rendering
-    target: Tensor
-    loss: Tensor
-    terms: dict[str, Tensor]
 
 
 class Trainer:
@@ -50,15 +39,17 @@ class Trainer:
         config: Config,
         generators: Generators,
         lpips: LpipsMetric | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
         self.binding = binding
         self.config = config
         self.generators = generators
         self.optimizer = make_optimizer(model, config.optimizer)
-        device = binding.face_ids.device
-        self.color_init = ColorInitializer(torch.zeros(binding.count, dtype=torch.bool, device=device))
+        self.device = binding.face_ids.device
+        self.color_init = ColorInitializer(torch.zeros(binding.count, dtype=torch.bool, device=self.device))
         self.images_seen = 0
+        self.processes = processes
         self._lpips = lpips
 
     @property
@@ -66,8 +57,11 @@ class Trainer:
         """Whether the bases have joined: the base alone is trained first, so that it is not explained away by them."""
         return self.images_seen >= self.config.training.bases_after
 
-    def step(self, batch: Batch) -> StepReport:
-        """Render a batch over random backgrounds, compare, and update the parameters once (Section 3.3 of the paper)."""
+    def step(self, batch: Batch) -> PlainReport:
+        """Render a batch over random backgrounds, compare, and update the parameters once (Section 3.3 of the paper).
+
+        batch: this process's part, of the same size in each.
+        """
         background = self._draw_background(batch)
         weights = self.model.weights(batch.codes) if self.uses_bases else None
         local = self.model.unblended(len(batch)) if weights is None else self.model.blended(weights)
@@ -76,16 +70,18 @@ class Trainer:
         loss, terms = self._compute_loss(rendering, target, batch, weights)
         self._update(loss)
         if sums is not None:
+            self.processes.sum([sums.rgb, sums.weight])
             self.color_init.apply(sums, self.model.base.sh)
-        self.images_seen += len(batch)
-        return StepReport(rendering, target, loss.detach(), terms)
+        images = len(batch) * self.processes.count
+        self.images_seen += images
+        return PlainReport(self.images_seen, images, rendering, target, loss.detach(), terms, self.color_init.seen)
 
     def check_finite(self, report: StepReport) -> None:
         """Raise TrainingError where the loss or a Gaussian is not finite any more. Waits for the device."""
-        invalid = int(report.rendering.num_invalid.sum())
-        if invalid or not bool(torch.isfinite(report.loss)):
+        invalid, loss = report.num_invalid(), report.loss()
+        if invalid or not math.isfinite(loss):
             raise TrainingError(
-                f"training diverged near image {self.images_seen}: loss {float(report.loss):g}, {invalid} Gaussians with "
+                f"training diverged near image {report.images_seen}: loss {loss:g}, {invalid} Gaussians with "
                 f"values that are not finite; lower the rates in the section `optimizer`. The last checkpoint is kept"
             )
 
@@ -108,11 +104,12 @@ class Trainer:
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"the checkpoint does not fit this configuration and template: {reason}") from error
-        self.color_init = ColorInitializer(checkpoint.model["seen"].to(self.binding.face_ids.device))
+        self.color_init = ColorInitializer(checkpoint.model["seen"].to(self.device))
         self.images_seen = checkpoint.images_seen
 
     def _draw_background(self, batch: Batch) -> Tensor:
-        background = torch.rand(len(batch), 3, generator=self.generators["background"])
+        images = len(batch) * self.processes.count
+        background = torch.rand(images, 3, generator=self.generators["background"])[self.processes.part(images)]
         return background.to(batch.images.device, non_blocking=True)
 
     def _render(self, gaussians: Gaussians, batch: Batch, background: Tensor) -> tuple[Rendering, ColorSums | None]:
@@ -137,6 +134,7 @@ class Trainer:
     def _update(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.processes.mean(p.grad for p in self.model.parameters() if p.grad is not None)
         set_learning_rates(self.optimizer, self.config.optimizer, self.images_seen)
         self.optimizer.step()
 

@@ -41,7 +41,7 @@ GR_HD Step decide(T alpha, T transmittance) {
 // starts as C . dL/dC + coverage dL/dcoverage of the finished pixel, and each step takes its own k alpha T away.
 template <typename T>
 GR_HD T alpha_gradient(T alpha, T transmittance, T channel, T rest) {
-  return transmittance * channel - rest / (T(1) - alpha);
+  return transmittance * channel - quotient(rest, T(1) - alpha);
 }
 
 }  // namespace gaussian_rasterization

@@ -172,10 +172,10 @@ GR_HD void projection_terms_vjp(const Gaussian<T>& g, const Camera<T>& camera, c
   grad_t.z += grad_scale - (grad_u * (p.t.x * inverse_z) + grad_v * (p.t.y * inverse_z)) * inverse_z;
 }
 
-// Gradient to a visible Gaussian from the moments of its splat.
+// Gradient to a visible Gaussian, whose mean lies at t in camera space, from the moments of its splat.
 template <typename T>
-GR_HD GaussianGradient<T> project_vjp(const Gaussian<T>& g, const Camera<T>& camera, const SplatMoments<T>& m) {
-  const Vec3<T> t = multiply(camera.rotation, g.mean) + camera.translation;
+GR_HD GaussianGradient<T> project_vjp(const Gaussian<T>& g, const Camera<T>& camera, Vec3<T> t,
+                                      const SplatMoments<T>& m) {
   const ProjectionTerms<T> p = projection_terms(g, camera, t);
   const T inverse = T(1) / p.determinant, a = p.yy * inverse, b = -p.xy * inverse, c = p.xx * inverse;
   GaussianGradient<T> out;
@@ -194,6 +194,10 @@ GR_HD GaussianGradient<T> project_vjp(const Gaussian<T>& g, const Camera<T>& cam
   projection_terms_vjp(g, camera, p, h0, h1, out, grad_t);
   out.mean = multiply_transposed(camera.rotation, grad_t);
   return out;
+}
+template <typename T>
+GR_HD GaussianGradient<T> project_vjp(const Gaussian<T>& g, const Camera<T>& camera, const SplatMoments<T>& m) {
+  return project_vjp(g, camera, multiply(camera.rotation, g.mean) + camera.translation, m);
 }
 
 }  // namespace gaussian_rasterization

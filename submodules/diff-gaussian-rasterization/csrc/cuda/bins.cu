@@ -5,8 +5,8 @@
 
 #include <limits>
 
-#include "../core/ellipse.h"
 #include "splat_memory.cuh"
+#include "tile_ranges.cuh"
 
 namespace gaussian_rasterization::cuda {
 namespace {
@@ -16,22 +16,12 @@ constexpr int kThreads = 256;
 // A visible depth is positive: its sign bit is 0, and the other bits are ordered as the depths are.
 constexpr int kDepthBits = 31;
 
-// A splat's tiles are found twice, to count and to name them, and the two must agree to the last bit. Inlined, the
-// compiler may fuse multiplications with additions differently in each place; not inlined, and from the splat as
-// stored, both run the same instructions.
-__device__ __noinline__ Range tile_rows_of(const Splat<float>* splat, std::int32_t height) {
-  return tile_rows_reached(ellipse_of(*splat), height);
-}
-__device__ __noinline__ Range tile_columns_of(const Splat<float>* splat, std::int32_t row, std::int32_t width,
-                                              std::int32_t height) {
-  return tile_columns_reached(ellipse_of(*splat), row, width, height);
-}
-
 __device__ std::int32_t count_tiles(const Splat<float>* splat, std::int32_t width, std::int32_t height) {
-  const Range rows = tile_rows_of(splat, height);
+  const Ellipse<float> ellipse = stored_ellipse(splat);
+  const Range rows = tile_rows_of(ellipse, height);
   std::int32_t count = 0;
   for (std::int32_t row = rows.first; row <= rows.last; ++row) {
-    const Range columns = tile_columns_of(splat, row, width, height);
+    const Range columns = tile_columns_of(ellipse, row, width, height);
     count += columns.last - columns.first + 1;  // an empty range ends one before it begins
   }
   return count;
@@ -69,9 +59,10 @@ __global__ void __launch_bounds__(kThreads) name_pairs_kernel(const BinArguments
   const std::uint64_t depth = __float_as_uint(a.splats[i].depth);
   const auto width = static_cast<std::int32_t>(a.width), height = static_cast<std::int32_t>(a.height);
   std::int64_t slot = begin;
-  const Range rows = tile_rows_of(a.splats + i, height);
+  const Ellipse<float> ellipse = stored_ellipse(a.splats + i);
+  const Range rows = tile_rows_of(ellipse, height);
   for (std::int32_t row = rows.first; row <= rows.last; ++row) {
-    const Range columns = tile_columns_of(a.splats + i, row, width, height);
+    const Range columns = tile_columns_of(ellipse, row, width, height);
     const std::int64_t row_begin = first_tile + static_cast<std::int64_t>(row) * grid.columns;
     for (std::int32_t column = columns.first; column <= columns.last; ++column, ++slot) {
       a.keys[slot] = static_cast<std::uint64_t>(row_begin + column) << kDepthBits | depth;

@@ -23,6 +23,7 @@ struct TilePixel {
   std::int32_t image;
   float x, y;            // whole numbers
   float warp_x, warp_y;  // first pixel of the warp's rectangle
+  float tile_x, tile_y;  // first pixel of the tile
   bool inside;           // of the image
   std::int64_t index;    // y width + x; 0 outside
 };
@@ -37,8 +38,14 @@ __device__ __forceinline__ TilePixel pixel_of_thread(std::uint32_t tile, std::in
                      warp_y = row * kTileSize + warp / kWarpsPerRow * kWarpHeight;
   const std::int32_t x = warp_x + lane % kWarpWidth, y = warp_y + lane / kWarpWidth;
   const bool inside = x < width && y < height;
-  return {static_cast<std::int32_t>(image), static_cast<float>(x),      static_cast<float>(y),
-          static_cast<float>(warp_x),       static_cast<float>(warp_y), inside,
+  return {static_cast<std::int32_t>(image),
+          static_cast<float>(x),
+          static_cast<float>(y),
+          static_cast<float>(warp_x),
+          static_cast<float>(warp_y),
+          static_cast<float>(column * kTileSize),
+          static_cast<float>(row * kTileSize),
+          inside,
           inside ? y * width + x : 0};
 }
 

@@ -8,6 +8,25 @@
 
 namespace gaussian_rasterization {
 
+// The fused path, on CUDA alone (cuda/fused/arguments.h). What is annotated is changed in place.
+inline void define_fused_schemas(torch::Library& library) {
+  library.def(
+      "fused_workspace_bytes(Tensor[] frames, Tensor[] mesh, Tensor[] values, int[] sizes, bool training) -> int");
+  library.def("fused_exchange_length(int gaussians, int images) -> int");
+  library.def("fused_fits_device(int all_images, int bases) -> bool");
+  library.def(
+      "fused_gradients(Tensor[] frames, Tensor[] mesh, Tensor[] values, Tensor seen, Tensor(a!) state, Tensor(b!) "
+      "exchange, Tensor(c!) errors, Tensor(d!) num_invalid, Tensor(e!) workspace, int[] sizes, float loss_scale, bool "
+      "color_init) -> ()");
+  library.def(
+      "fused_update(Tensor[] frames, Tensor[] mesh, Tensor(a!)[] values, Tensor(b!)[] averages, Tensor(c!)[] squares, "
+      "Tensor(d!) seen, Tensor(e!) state, Tensor rates, Tensor exchange, Tensor(f!) workspace, int[] sizes, bool "
+      "color_init) -> ()");
+  library.def(
+      "fused_render(Tensor[] frames, Tensor[] mesh, Tensor[] values, Tensor(a!) state, Tensor(b!) num_invalid, "
+      "Tensor(c!) workspace, int[] sizes, Tensor(d!)? pictures, Tensor(e!)? color, Tensor(f!)? alpha) -> ()");
+}
+
 inline void define_schemas(torch::Library& library) {
   library.def(
       "rasterize(Tensor means, Tensor rotations, Tensor scales, Tensor opacities, Tensor colors, Tensor "
@@ -35,6 +54,7 @@ inline void define_schemas(torch::Library& library) {
       "bind_to_mesh_backward(Tensor grad_means, Tensor grad_rotations, Tensor rotations, Tensor vertices, Tensor "
       "faces, "
       "Tensor tangents, Tensor face_ids, Tensor barycentrics) -> (Tensor means, Tensor rotations)");
+  define_fused_schemas(library);
 }
 
 }  // namespace gaussian_rasterization

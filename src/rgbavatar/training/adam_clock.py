@@ -1,0 +1,76 @@
+"""How often Adam has updated which parameters, and the numbers that follow for the fused step.
+
+Base and bases count apart: the bases and the network that weighs them join later (`training.bases_after`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rgbavatar.config import OptimizerConfig
+from rgbavatar.model.avatar import AvatarModel
+from rgbavatar.training.optimizer import BETAS, Adam, learning_rates
+
+_RATE_ORDER = (
+    "mean", "rotation", "color", "opacity", "scale", "basis_mean", "basis_rotation", "basis_color", "mlp",
+)  # fmt: skip
+_BASE_GROUPS = _RATE_ORDER[:5]
+
+
+class AdamClock:
+    """Counts the updates of an optimizer's base and basis parameters on the host, so that nobody waits for the device."""
+
+    def __init__(self, optimizer: Adam) -> None:
+        """Gives each parameter its moments, zero where it has had no update yet."""
+        self._optimizer = optimizer
+        self.read()
+
+    def read(self) -> None:
+        """Take over the counts of the optimizer. Waits for the device."""
+        steps = [
+            {float(self._optimizer.state_of(param)["step"]) for param in group["params"]}
+            for group in self._optimizer.param_groups
+        ]
+        names = [group["name"] for group in self._optimizer.param_groups]
+        self.base = int(max(max(found) for name, found in zip(names, steps, strict=True) if name in _BASE_GROUPS))
+        self.bases = int(max(max(found) for name, found in zip(names, steps, strict=True) if name not in _BASE_GROUPS))
+
+    def write(self) -> None:
+        """Give the optimizer the counts. Waits for nothing."""
+        for group in self._optimizer.param_groups:
+            count = self.base if group["name"] in _BASE_GROUPS else self.bases
+            for param in group["params"]:
+                self._optimizer.state_of(param)["step"].fill_(count)
+
+    def rates(self, config: OptimizerConfig, images_seen: int, ahead: int, bases_ahead: int) -> list[float]:
+        """A row of rates (gaussian_rasterization.fused.RATES) for the step after `ahead` others, `bases_ahead` of them with
+        bases. images_seen: before it."""
+        base, bases = self.base + ahead + 1, self.bases + bases_ahead + 1
+        rates = learning_rates(config, images_seen)
+        corrected = [
+            rates[name] / (1.0 - BETAS[0] ** (base if name in _BASE_GROUPS else bases)) for name in _RATE_ORDER
+        ]
+        return [*corrected, *(1.0 / math.sqrt(1.0 - BETAS[1] ** count) for count in (base, bases))]
+
+
+def parameters_in_order(model: AvatarModel) -> list[Tensor]:
+    """The tensors of an avatar in the order of gaussian_rasterization.fused.VALUES."""
+    base, basis = model.base, model.basis
+    tensors = [base.mean, base.rotation, base.sh, base.log_scale, base.opacity_logit]
+    return [*tensors, basis.mean, basis.rotation, basis.sh, *model.network.parameters()]
+
+
+def moments_in_order(optimizer: Adam, parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Adam's averages and squares of the parameters; they are contiguous like those."""
+    states = [optimizer.state_of(parameter) for parameter in parameters]
+    return [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states]
+
+
+def detached(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The same memory without a graph."""
+    with torch.no_grad():
+        return [tensor.detach() for tensor in tensors]

@@ -1,0 +1,90 @@
+"""Reports of fused steps. A fused step writes no pictures: where one is asked for, it is rendered then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rgbavatar.datasets.base import HeadDataset
+from rgbavatar.losses import composite
+from rgbavatar.metrics import MIN_SQUARED_ERROR
+from rgbavatar.renderer import render
+from rgbavatar.training.fused import Stretch, StretchNumbers
+from rgbavatar.training.step_report import StepReport
+from rgbavatar.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class FusedReport:
+    """One step of a stretch. errors [B, 2]: sums over the step's images of absolute and squared differences of the colours.
+
+    position: of the step's first image in the dataset. background [3]: behind it.
+    """
+
+    images_seen: int
+    images: int
+    errors: Tensor
+    invalid: int
+    seen: int
+    position: int
+    background: Tensor
+    trainer: Trainer
+    dataset: HeadDataset
+
+    def loss(self) -> float:
+        return self.trainer.config.loss.l1 * self.terms()["l1"]
+
+    def terms(self) -> dict[str, float]:
+        return {"l1": float(self._means()[:, 0].mean())}
+
+    def quality(self) -> float:
+        return float((-10.0 * self._means()[:, 1].clamp_min(MIN_SQUARED_ERROR).log10()).mean())
+
+    def num_invalid(self) -> int:
+        return self.invalid
+
+    def num_seen(self) -> int:
+        return self.seen
+
+    @torch.no_grad()
+    def pictures(self) -> tuple[Tensor, Tensor]:
+        trainer = self.trainer
+        batch = self.dataset.batch(torch.tensor([self.position]), trainer.device)
+        background = self.background.to(trainer.device)[None]
+        local = (
+            trainer.model.blended(trainer.model.weights(batch.codes))
+            if trainer.uses_bases
+            else trainer.model.unblended(1)
+        )
+        rendering = render(trainer.binding.to_world(local, batch.vertices), batch.camera, background)
+        return composite(batch.images, background)[0], rendering.color[0]
+
+    def _means(self) -> Tensor:
+        """[B, 2], over colours and pixels."""
+        images = self.dataset.images
+        return self.errors.double() / (3 * images.width * images.height)
+
+
+def fused_reports(
+    trainer: Trainer, dataset: HeadDataset, stretch: Stretch, numbers: StretchNumbers
+) -> list[StepReport]:
+    """A report for each step of the stretch with which the trainer has just finished."""
+    steps, batch = stretch.positions.shape
+    own = trainer.processes.part(batch).start
+    first = trainer.images_seen - steps * batch
+    return [
+        FusedReport(
+            images_seen=first + (step + 1) * batch,
+            images=batch,
+            errors=numbers.errors[step],
+            invalid=int(numbers.num_invalid[step]),
+            seen=numbers.num_seen,
+            position=int(stretch.positions[step, own]),
+            background=stretch.rows.background[step, own],
+            trainer=trainer,
+            dataset=dataset,
+        )
+        for step in range(steps)
+    ]

@@ -1,0 +1,109 @@
+"""Training on a sequence of batches, by the fastest way that is right for the configuration and the device.
+
+The plain way takes one step at a time, while the next batches are read. The fused way, on CUDA, takes stretches of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from rgbavatar.config import TrainingConfig
+from rgbavatar.datasets.base import HeadDataset
+from rgbavatar.training.frame_bank import open_bank
+from rgbavatar.training.fused import MAX_ROWS, FusedTraining, Stretch, supports
+from rgbavatar.training.fused_report import fused_reports
+from rgbavatar.training.prefetch import Prefetcher
+from rgbavatar.training.step_report import StepReport
+from rgbavatar.training.trainer import Trainer
+from rgbavatar.types import Batch
+
+_GIB = 1 << 30
+
+
+def run_steps(
+    trainer: Trainer, dataset: HeadDataset, order: Iterable[Tensor], stop: Callable[[], bool]
+) -> Iterator[StepReport]:
+    """Train on the frames at each of the positions [M] int64 in turn, and report each step.
+
+    Ends where `order` ends, or soon after `stop` says so in some process; the trainer then stands where the last report
+    does. At a report that is due for a checkpoint or a picture, too, the trainer stands where the report does; at others it
+    may be further on. Of several processes, each renders its part of every batch.
+    """
+    if supports(trainer.config, trainer.device):
+        return _run_fused(trainer, dataset, order, stop)
+    return _run_plain(trainer, dataset, order, stop)
+
+
+def _run_plain(
+    trainer: Trainer, dataset: HeadDataset, order: Iterable[Tensor], stop: Callable[[], bool]
+) -> Iterator[StepReport]:
+    with Prefetcher(order, lambda positions: _read_part(trainer, dataset, positions)) as batches:
+        for batch in batches:
+            yield trainer.step(batch)
+            if trainer.processes.any(stop(), trainer.device):
+                return
+
+
+def _run_fused(
+    trainer: Trainer, dataset: HeadDataset, order: Iterable[Tensor], stop: Callable[[], bool]
+) -> Iterator[StepReport]:
+    settings = trainer.config.training
+    bank = open_bank(dataset, trainer.device, settings.frame_memory_gib * _GIB, MAX_ROWS, settings.batch_size)
+    training = FusedTraining(trainer, bank)
+    running: Stretch | None = None
+    for positions in _stretches(order, settings, trainer.images_seen, bank.rows):
+        reports: list[StepReport] = []
+        prepared = training.prepare(positions, running) if positions.shape[1] == settings.batch_size else None
+        if running is not None:
+            reports = fused_reports(trainer, dataset, running, training.finish(running))
+            running = None
+        if prepared is None or _passes_boundary(
+            settings, trainer.images_seen - settings.batch_size, trainer.images_seen
+        ):
+            yield from reports
+            reports = []
+        if trainer.processes.any(stop(), trainer.device):
+            yield from reports
+            return
+        if prepared is None:
+            yield trainer.step(_read_part(trainer, dataset, positions[0]))
+            training.take_over()
+            continue
+        training.launch(prepared)
+        running = prepared
+        yield from reports  # while the device goes on
+    if running is not None:
+        yield from fused_reports(trainer, dataset, running, training.finish(running))
+
+
+def _read_part(trainer: Trainer, dataset: HeadDataset, positions: Tensor) -> Batch:
+    """This process's part of a batch."""
+    return dataset.batch(positions[trainer.processes.part(len(positions))], trainer.device)
+
+
+def _stretches(order: Iterable[Tensor], settings: TrainingConfig, images_seen: int, most: int) -> Iterator[Tensor]:
+    """Batches that follow each other, stacked [G, M], `most` at most; a batch of another size than M comes alone.
+
+    They end where the bases join, and where a checkpoint or a picture is due.
+    """
+    group: list[Tensor] = []
+    for positions in order:
+        before, images_seen = images_seen, images_seen + len(positions)
+        fits = len(positions) == settings.batch_size
+        if group and not fits:
+            yield torch.stack(group)
+            group = []
+        group.append(positions)
+        if len(group) == most or not fits or _passes_boundary(settings, before, images_seen):
+            yield torch.stack(group)
+            group = []
+    if group:
+        yield torch.stack(group)
+
+
+def _passes_boundary(settings: TrainingConfig, before: int, after: int) -> bool:
+    due = any(after // every > before // every for every in (settings.checkpoint_every, settings.picture_every))
+    return due or before < settings.bases_after <= after
