@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from rgbavatar.cli import add_result_arguments, choose_device, make_parser, run_script
+from rgbavatar.cli import add_result_arguments, choose_device, heavy_imports, make_parser, run_script
 
 
 def main() -> None:
@@ -18,9 +18,10 @@ def main() -> None:
     parser.add_argument("--vgg_weights", type=Path, help="file of torchvision's VGG-16 weights, for LPIPS")
     arguments = parser.parse_args()
 
-    from rgbavatar.evaluation import evaluate_run
-    from rgbavatar.io.run_dir import open_run_dir
-    from rgbavatar.trained import open_trained
+    with heavy_imports():
+        from rgbavatar.evaluation import evaluate_run
+        from rgbavatar.io.run_dir import open_run_dir
+        from rgbavatar.trained import open_trained
 
     overrides = (
         arguments.set if arguments.split is None else [*arguments.set, f"dataset.test_frames={-arguments.split}"]

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from rgbavatar.cli import add_result_arguments, choose_device, count, make_parser, positive, run_script
+from rgbavatar.cli import add_result_arguments, choose_device, count, heavy_imports, make_parser, positive, run_script
 
 
 def main() -> None:
@@ -19,10 +19,11 @@ def main() -> None:
     parser.add_argument("--turntable_frames", type=count, default=120, help="pictures of a full turn")
     arguments = parser.parse_args()
 
-    from rgbavatar.datasets.base import Split
-    from rgbavatar.io.run_dir import open_run_dir
-    from rgbavatar.pictures import RenderOptions, render_run
-    from rgbavatar.trained import open_trained
+    with heavy_imports():
+        from rgbavatar.datasets.base import Split
+        from rgbavatar.io.run_dir import open_run_dir
+        from rgbavatar.pictures import RenderOptions, render_run
+        from rgbavatar.trained import open_trained
 
     device = choose_device(arguments.device)
     run = open_run_dir(Path(arguments.output_dir), arguments.work_name, arguments.subject)

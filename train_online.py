@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train an avatar while its video plays: a tracked subject is replayed in order at the rate of the video."""
 
-from rgbavatar.cli import add_training_arguments, make_parser, positive, run_script
+from rgbavatar.cli import add_training_arguments, heavy_imports, make_parser, positive, run_script
 
 
 def main() -> None:
@@ -11,9 +11,10 @@ def main() -> None:
     parser.add_argument("--video_fps", type=positive, default=25.0, help="frames that arrive in a second")
     arguments = parser.parse_args()
 
-    from rgbavatar.datasets.base import Split
-    from rgbavatar.training.job import training_job
-    from rgbavatar.training.online import train_online
+    with heavy_imports():
+        from rgbavatar.datasets.base import Split
+        from rgbavatar.training.job import training_job
+        from rgbavatar.training.online import train_online
 
     with training_job(arguments, Split.TRAIN, preload=False) as job:
         job.report(train_online(job.trainer, job.dataset, job.run, job.log, job.device, arguments.video_fps))

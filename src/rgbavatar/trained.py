@@ -24,6 +24,9 @@ from rgbavatar.renderer import render
 from rgbavatar.templates.base import HeadTemplate
 from rgbavatar.types import Batch, Gaussians, Rendering
 
+_BASE_ARRAYS = ("mean", "rotation", "sh", "opacity_logit", "log_scale")
+_BASIS_ARRAYS = ("mean", "rotation", "sh")
+
 
 @dataclass(frozen=True)
 class TrainedAvatar:
@@ -79,8 +82,7 @@ def trained_from_checkpoint(checkpoint: Checkpoint, source: str) -> TrainedAvata
         binding = MeshBinding(**strip_prefix(checkpoint.model, "binding."))
         visible = _visible(checkpoint.model["seen"], config)
     except (KeyError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{source}: holds no avatar of this version ({reason}); train again") from error
+        raise _no_avatar(source, error) from error
     uses_bases = checkpoint.images_seen > config.training.bases_after
     return TrainedAvatar(model.select(visible), binding.select(visible), config, checkpoint.images_seen, uses_bases)
 
@@ -97,23 +99,36 @@ def strip_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def to_table(avatar: TrainedAvatar) -> AvatarTable:
-    """The arrays of an avatar for model.ply; the network's layers follow each other, weight before bias."""
-    base, basis = avatar.model.base, avatar.model.basis
-    arrays = {
-        "mean": base.mean,
-        "rotation": base.rotation,
-        "sh": base.sh,
-        "opacity_logit": base.opacity_logit,
-        "log_scale": base.log_scale,
-        "basis_mean": basis.mean,
-        "basis_rotation": basis.rotation,
-        "basis_sh": basis.sh,
-        "network": torch.cat([parameter.flatten() for parameter in avatar.model.network.parameters()]),
-        "face": avatar.binding.face_ids.int(),
-        "barycentric": avatar.binding.barycentrics,
-    }
+def checkpoint_table(checkpoint: Checkpoint, source: str) -> AvatarTable:
+    """The arrays of the avatar in a checkpoint for model.ply; the network's layers follow each other, weight before bias.
+
+    source names the checkpoint in errors. Raises CheckpointError where it holds no avatar.
+    """
+    tensors = checkpoint.model
+    try:
+        visible = _visible(tensors["seen"], config_from_dict(checkpoint.config, source))
+        network = strip_prefix(tensors, "avatar.network.")
+        arrays = {
+            "network": torch.cat([tensor.flatten() for tensor in network.values()]),
+            "face": _take(tensors["binding.face_ids"], visible, 0).int(),
+            "barycentric": _take(tensors["binding.barycentrics"], visible, 0),
+        }
+        arrays |= {name: _take(tensors[f"avatar.base.{name}"], visible, 0) for name in _BASE_ARRAYS}
+        arrays |= {f"basis_{name}": _take(tensors[f"avatar.basis.{name}"], visible, 1) for name in _BASIS_ARRAYS}
+    except (KeyError, IndexError, RuntimeError) as error:
+        raise _no_avatar(source, error) from error
     return AvatarTable(**{name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()})
+
+
+def _take(tensor: Tensor, visible: Tensor, dim: int) -> Tensor:
+    """The Gaussians at `visible` [M] of a tensor whose dimension `dim` counts them; the tensor itself where M is all."""
+    return tensor if len(visible) == tensor.shape[dim] else tensor.index_select(dim, visible)
+
+
+def _no_avatar(source: str, error: Exception) -> CheckpointError:
+    """The one-line error for a checkpoint whose tensors do not make an avatar."""
+    reason = " ".join(str(error).split())[:200]
+    return CheckpointError(f"{source}: holds no avatar of this version ({reason}); train again")
 
 
 def _visible(seen: Tensor, config: Config) -> Tensor:

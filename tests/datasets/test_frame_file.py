@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import resource
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from rgbavatar.datasets import frame_pickle
 from rgbavatar.datasets.frame_file import read_frame_file
 from rgbavatar.errors import DataError
 from tests.datasets.subjects import executable_pickle, frame_content, one_line_error, write_frame
@@ -39,6 +42,45 @@ def test_it_reads_pickles_of_numpy_1_and_2(tmp_path: Path, names: tuple[bytes, b
     path.write_bytes(path.read_bytes().replace(*names))  # protocol 2 names globals in lines, so lengths do not matter
     assert names[0] not in path.read_bytes()
     assert read_frame_file(path).width == 12
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_arrays_alone_are_read_without_torchs_unpickler_and_alike(
+    tmp_path: Path, zipped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_frame(tmp_path / "x.frame", frame_content(3), zipped)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise ValueError("not called")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "load", refuse)
+        ours = read_frame_file(tmp_path / "x.frame")
+    monkeypatch.setattr(frame_pickle, "unpickle_nested_arrays", refuse)
+    theirs = read_frame_file(tmp_path / "x.frame")
+    for name, value in vars(theirs).items():
+        found = getattr(ours, name)
+        assert torch.equal(found, value) if isinstance(value, torch.Tensor) else found == value, name
+        assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_asks_for_all_memory_is_named(tmp_path: Path, zipped: bool) -> None:
+    """An index of 2^31 makes the unpickler fetch 32 GiB for its memo."""
+    path = tmp_path / "00007.frame"
+    write_frame(path, frame_content(0), zipped)
+    hostile = b"\x80\x02}r\x00\x00\x00\x80."
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("00007/data.pkl", hostile)
+            archive.writestr("00007/version", "3")
+    else:
+        start = path.read_bytes().index(b"}q\x00(X\x05\x00\x00\x00flame") - 2
+        path.write_bytes(path.read_bytes()[:start] + hostile)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with one_line_error("00007.frame"):
+        read_frame_file(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB
 
 
 def test_other_number_types_tensors_and_unknown_keys_are_fine(tmp_path: Path) -> None:

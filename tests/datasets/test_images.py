@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from rgbavatar.datasets import images
 from rgbavatar.datasets.images import preload_images, stream_images
 from rgbavatar.io.images import save_png
 from tests.datasets.subjects import HEIGHT, WIDTH, noise, one_line_error, write_png
@@ -72,6 +74,36 @@ def test_threads_end_when_a_store_is_closed_or_loading_is_interrupted(paths: lis
     assert threading.active_count() == before
 
 
+def test_images_are_decoded_while_the_caller_does_something_else(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, decoded = images.decode_rgba, threading.Semaphore(0)
+
+    def count(path: Path, width: int, height: int) -> np.ndarray:
+        pixels = decode(path, width, height)
+        decoded.release()
+        return pixels
+
+    monkeypatch.setattr(images, "decode_rgba", count)
+    pending = stream_images(paths, pin_memory=False).start_preload()
+    for _ in paths:
+        assert decoded.acquire(timeout=60)
+    np.testing.assert_array_equal(pending.finish().read(torch.arange(6)), np.stack([noise(i) for i in range(6)]))
+
+
+def test_threads_end_with_a_preload_that_is_finished_failed_or_given_up(paths: list[Path]) -> None:
+    before = threading.active_count()
+    stream_images(paths, pin_memory=False).start_preload().finish()
+    store = stream_images(paths, pin_memory=False)
+    store.start_preload()
+    store.close()
+    paths[3].write_bytes(flip_a_byte(paths[3].read_bytes()))
+    pending = stream_images(paths, pin_memory=False).start_preload()
+    with one_line_error("00003.png"):
+        pending.finish()
+    assert threading.active_count() == before
+
+
 def flip_a_byte(data: bytes) -> bytes:
     return data[:120] + bytes([data[120] ^ 255]) + data[121:]
 
@@ -94,6 +126,31 @@ def test_a_damaged_body_is_named_when_it_is_read(paths: list[Path], spoil, words
     store.close()
     with one_line_error("00003.png", words):
         preload_images(paths, pin_memory=False)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_damage_anywhere_in_a_large_image_is_seen(tmp_path: Path, share: float) -> None:
+    """An image of several chunks of several KiB each."""
+    path = tmp_path / "00000.png"
+    save_png(path, np.random.default_rng(0).integers(0, 256, (100, 120, 4), dtype=np.uint8))
+    sound = path.read_bytes()
+    assert sound.count(b"IDAT") > 3
+    at = int(share * len(sound))
+    with closing(stream_images([path], pin_memory=False)) as store:
+        store.read(torch.tensor([0]))
+        path.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
+        with one_line_error("00000.png", "damaged PNG at byte"):
+            store.read(torch.tensor([0]))
+
+
+@pytest.mark.parametrize("length", [0, 1, 1 << 31, (1 << 32) - 1])
+def test_a_chunk_of_a_wrong_length_is_named(paths: list[Path], length: int) -> None:
+    data = paths[1].read_bytes()
+    at = data.index(b"IDAT") - 4
+    with closing(stream_images(paths, pin_memory=False)) as store:
+        paths[1].write_bytes(data[:at] + length.to_bytes(4, "big") + data[at + 4 :])
+        with one_line_error("00001.png", f"damaged PNG at byte {at}"):
+            store.read(torch.tensor([1]))
 
 
 def test_a_truncated_image_is_named_before_anything_is_read(paths: list[Path]) -> None:
@@ -155,6 +212,18 @@ def test_pinned_stores_read_the_same_into_pinned_memory(paths: list[Path]) -> No
         found = store.read(indices)
         assert found.is_pinned()
         assert torch.equal(found, expected)
+    assert not held.pixels.is_pinned()  # what is read is; all of it would take long to lock
     moved = held.to(torch.device("cuda", 0))
     assert torch.equal(moved.read(indices).cpu(), expected)
     streamed.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_images_can_be_decoded_into_the_memory_of_a_gpu(paths: list[Path]) -> None:
+    device = torch.device("cuda", 0)
+    held = stream_images(paths, pin_memory=True).start_preload(device).finish()
+    assert held.pixels.device == device
+    found = held.read(torch.tensor([5, 0, 3]))
+    assert found.device == device
+    np.testing.assert_array_equal(found.cpu(), np.stack([noise(5), noise(0), noise(3)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from rgbavatar.datasets import insta
 from rgbavatar.datasets.base import HeadDataset, Split
 from rgbavatar.datasets.insta import load_insta
 from tests.datasets.subjects import (
@@ -182,6 +184,30 @@ def test_a_bad_image_or_frame_is_found_before_training_also_outside_the_split(fo
     change_frame(folder / "checkpoint" / "00004.frame", lambda c: c["flame"]["exp"].fill(np.nan))
     with one_line_error("00004.frame", "flame.exp"):
         load(folder, split=Split.TRAIN, test_frames=2, preload=False)
+
+
+def test_a_bad_frame_ends_the_threads_and_is_named_before_a_bad_image(folder: Path) -> None:
+    before = threading.active_count()
+    image = folder / "images" / "00001.png"
+    image.write_bytes(image.read_bytes().replace(b"IDAT", b"iDAT"))
+    with one_line_error("00001.png", "damaged"):
+        load(folder)
+    change_frame(folder / "checkpoint" / "00004.frame", lambda c: c["flame"]["exp"].fill(np.nan))
+    for preload in (True, False):
+        with one_line_error("00004.frame", "flame.exp"):
+            load(folder, preload=preload)
+    assert threading.active_count() == before
+
+
+def test_an_interrupt_while_frames_are_read_ends_the_threads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(insta, "read_frame_file", interrupt)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        load(folder)
+    assert threading.active_count() == before
 
 
 def test_images_of_another_size_than_the_tracked_ones_are_named(folder: Path) -> None:

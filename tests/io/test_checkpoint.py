@@ -11,7 +11,14 @@ import pytest
 import torch
 
 from rgbavatar.errors import CheckpointError, OutputError
-from rgbavatar.io.checkpoint import CHECKPOINT_VERSION, Checkpoint, load_checkpoint, save_checkpoint
+from rgbavatar.io.checkpoint import (
+    CHECKPOINT_VERSION,
+    Checkpoint,
+    copy_checkpoint,
+    load_checkpoint,
+    move_to_cpu,
+    save_checkpoint,
+)
 
 
 def make_checkpoint(seed: int = 0) -> Checkpoint:
@@ -79,6 +86,37 @@ def test_a_restored_generator_and_optimizer_go_on_as_the_originals(path: Path) -
 def test_a_plain_torch_load_without_pickled_code_reads_it(path: Path) -> None:
     save_checkpoint(path, make_checkpoint())
     assert torch.load(path, weights_only=True)["images_seen"] == 1234
+
+
+def tensors(checkpoint: Checkpoint) -> list[torch.Tensor]:
+    return [value for value in flatten(vars(checkpoint)).values() if isinstance(value, torch.Tensor)]
+
+
+def test_a_copy_shares_nothing_with_the_original() -> None:
+    checkpoint, fresh = make_checkpoint(), make_checkpoint()
+    copied = copy_checkpoint(checkpoint)
+    before = copy_checkpoint(copied)
+    for tensor in tensors(checkpoint):
+        tensor.zero_()
+    checkpoint.extra["list"][1] = "changed"
+    checkpoint.optimizer["param_groups"][0]["lr"] = 9.0
+    assert_same(copied, before)
+    assert copied.optimizer["param_groups"] == fresh.optimizer["param_groups"]
+    assert copied.extra["list"] == fresh.extra["list"]
+
+
+def test_moving_to_the_cpu_shares_what_is_there() -> None:
+    checkpoint = make_checkpoint()
+    moved = move_to_cpu(checkpoint)
+    assert_same(checkpoint, moved)
+    assert [a.data_ptr() for a in tensors(checkpoint)] == [b.data_ptr() for b in tensors(moved)]
+
+
+def test_a_copy_is_cut_from_the_graph_and_takes_no_more_memory_than_it_shows() -> None:
+    view = torch.zeros(1_000_000)[::1000].requires_grad_() * 2
+    copied = copy_checkpoint(Checkpoint(config={}, model={"v": view}, optimizer={}, generators={}, images_seen=0))
+    assert not copied.model["v"].requires_grad
+    assert copied.model["v"].untyped_storage().nbytes() == 4000
 
 
 def test_generators_stay_on_the_cpu_when_the_model_moves(path: Path) -> None:

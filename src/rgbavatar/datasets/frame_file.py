@@ -9,12 +9,14 @@ Nothing in the file is executed: see frame_pickle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rgbavatar.datasets.frame_pickle import as_numbers, load_content
@@ -23,6 +25,8 @@ from rgbavatar.errors import DataError
 ROTATION_TOLERANCE = 1e-3  # largest |R Rᵀ - I| of a matrix a float32 tracker may call a rotation
 MIN_ROT6D_AREA = 1e-3  # of the parallelogram of its two rows; 1 for an exact one
 TRACK_HINT = "track the video again"
+
+Floats = NDArray[np.float64]
 
 _WIDTHS: Mapping[str, tuple[int | None, ...]] = {
     "flame.exp": (1, None),
@@ -66,25 +70,25 @@ def read_frame_file(path: Path) -> TrackedFrame:
     """
     content = load_content(path)
     pick = {key: _pick_array(path, content, key) for key in _WIDTHS if key != "flame.eyelids"}
-    eyelids = torch.zeros(1, 2, dtype=torch.float64)
+    eyelids = np.zeros((1, 2))
     if _find(content, "flame.eyelids") is not None:
         eyelids = _pick_array(path, content, "flame.eyelids")
     _check_rot6d(path, "flame.jaw", pick["flame.jaw"])
     _check_rot6d(path, "flame.eyes", pick["flame.eyes"])
     _check_rotation(path, pick["opencv.R"][0])
     height, width = _check_image_size(path, pick["img_size"])
-    return TrackedFrame(
-        shape=pick["flame.shape"][0],
-        expression=pick["flame.exp"][0],
-        jaw=pick["flame.jaw"][0],
-        eyes=pick["flame.eyes"][0],
-        eyelids=eyelids[0],
-        rotation=pick["opencv.R"][0],
-        translation=pick["opencv.t"][0],
-        intrinsics=_split_intrinsics(path, pick["opencv.K"][0]),
-        height=height,
-        width=width,
-    )
+    intrinsics = _split_intrinsics(path, pick["opencv.K"][0])
+    parts = {
+        "shape": pick["flame.shape"][0],
+        "expression": pick["flame.exp"][0],
+        "jaw": pick["flame.jaw"][0],
+        "eyes": pick["flame.eyes"][0],
+        "eyelids": eyelids[0],
+        "rotation": pick["opencv.R"][0],
+        "translation": pick["opencv.t"][0],
+        "intrinsics": intrinsics,
+    }
+    return TrackedFrame(**{name: torch.from_numpy(part) for name, part in parts.items()}, height=height, width=width)
 
 
 def _find(content: Mapping[str, object], key: str) -> object | None:
@@ -95,59 +99,68 @@ def _find(content: Mapping[str, object], key: str) -> object | None:
     return value
 
 
-def _pick_array(path: Path, content: Mapping[str, object], key: str) -> Tensor:
+def _pick_array(path: Path, content: Mapping[str, object], key: str) -> Floats:
     """The array at a dotted key as float64. Raises DataError unless it is there, shaped as in _WIDTHS, and finite."""
-    value = _find(content, key)
-    expected = "(" + ", ".join("any" if width is None else str(width) for width in _WIDTHS[key]) + ")"
+    value, widths = _find(content, key), _WIDTHS[key]
     if value is None:
-        raise DataError(f"{path}: found no key {key}, expected an array {expected}; {TRACK_HINT}")
+        raise DataError(f"{path}: found no key {key}, expected an array {_describe(widths)}; {TRACK_HINT}")
     try:
-        array = torch.from_numpy(as_numbers(value))
+        array = as_numbers(value)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: {key} is {error}, expected an array {expected}; {TRACK_HINT}") from error
-    fits = array.ndim == len(_WIDTHS[key]) and all(
-        found > 0 if width is None else found == width for found, width in zip(array.shape, _WIDTHS[key], strict=True)
+        raise DataError(f"{path}: {key} is {error}, expected an array {_describe(widths)}; {TRACK_HINT}") from error
+    fits = array.ndim == len(widths) and all(
+        found > 0 if width is None else found == width for found, width in zip(array.shape, widths, strict=True)
     )
     if not fits:
-        raise DataError(f"{path}: {key} has shape {tuple(array.shape)}, expected {expected}; {TRACK_HINT}")
-    if not torch.isfinite(array).all():
-        count = int((~torch.isfinite(array)).sum())
+        raise DataError(f"{path}: {key} has shape {array.shape}, expected {_describe(widths)}; {TRACK_HINT}")
+    if not np.isfinite(array).all():
+        count = int((~np.isfinite(array)).sum())
         raise DataError(f"{path}: {key} has {count} entries that are NaN or infinite, expected none; {TRACK_HINT}")
     return array
 
 
-def _check_rot6d(path: Path, key: str, value: Tensor) -> None:
+def _describe(widths: tuple[int | None, ...]) -> str:
+    """An expected shape in words."""
+    return "(" + ", ".join("any" if width is None else str(width) for width in widths) + ")"
+
+
+def _check_rot6d(path: Path, key: str, value: Floats) -> None:
     """Raise DataError unless each pair of rows in `value` [1, 6 m] spans a plane."""
-    rows = value.view(-1, 2, 3)
-    area = torch.linalg.cross(rows[:, 0], rows[:, 1]).norm(dim=-1).min().item()
+    area = min(_spanned_area(*pair) for pair in value.reshape(-1, 2, 3).tolist())
     if area < MIN_ROT6D_AREA:
         found = f"two rows that span {area:.2g}"
         raise DataError(f"{path}: {key} has {found}, expected the first two rows of a rotation; {TRACK_HINT}")
 
 
-def _check_rotation(path: Path, matrix: Tensor) -> None:
+def _spanned_area(a: Sequence[float], b: Sequence[float]) -> float:
+    """The area of the parallelogram of two vectors [3]: the length of their cross product."""
+    return math.hypot(a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
+
+
+def _check_rotation(path: Path, matrix: Floats) -> None:
     """Raise DataError unless `matrix` [3, 3] is a rotation to ROTATION_TOLERANCE."""
-    error = (matrix @ matrix.T - torch.eye(3, dtype=matrix.dtype)).abs().max().item()
-    if error > ROTATION_TOLERANCE or torch.det(matrix) < 0:
-        found = f"determinant {torch.det(matrix).item():.3g} and |R Rᵀ - I| {error:.2g}"
+    error, determinant = np.abs(matrix @ matrix.T - np.eye(3)).max(), np.linalg.det(matrix)
+    if error > ROTATION_TOLERANCE or determinant < 0:
+        found = f"determinant {determinant:.3g} and |R Rᵀ - I| {error:.2g}"
         raise DataError(f"{path}: opencv.R has {found}, expected a rotation; {TRACK_HINT}")
 
 
-def _check_image_size(path: Path, value: Tensor) -> tuple[int, int]:
+def _check_image_size(path: Path, value: Floats) -> tuple[int, int]:
     """(height, width) of `img_size` [2]. Raises DataError unless both are whole and positive."""
-    if (value < 1).any() or (value != value.round()).any():
+    height, width = value.tolist()
+    if min(height, width) < 1 or not (height.is_integer() and width.is_integer()):
         raise DataError(f"{path}: img_size is {value.tolist()}, expected (height, width) in pixels; {TRACK_HINT}")
-    return int(value[0]), int(value[1])
+    return int(height), int(width)
 
 
-def _split_intrinsics(path: Path, matrix: Tensor) -> Tensor:
+def _split_intrinsics(path: Path, matrix: Floats) -> Floats:
     """fx, fy, cx, cy of a camera matrix [3, 3]. Raises DataError unless it is upright, without skew, in pixels."""
     fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
-    plain = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=matrix.dtype)
-    if min(fx, fy) <= 0 or not torch.allclose(matrix, plain, rtol=0, atol=1e-6 * float(max(fx, fy))):
+    plain = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    if min(fx, fy) <= 0 or np.abs(matrix - plain).max() > 1e-6 * max(fx, fy):
         found = [[round(x, 4) for x in row] for row in matrix.tolist()]
         raise DataError(f"{path}: opencv.K is {found}, expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; {TRACK_HINT}")
-    return torch.stack((fx, fy, cx, cy))
+    return np.array([fx, fy, cx, cy])
 
 
 def write_frame_file(path: Path, frame: TrackedFrame, number: int) -> None:

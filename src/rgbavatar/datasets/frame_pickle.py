@@ -1,13 +1,16 @@
 """Arrays out of a torch file, without running anything that the file names.
 
-`weights_only=True` lets a pickle call admitted names alone. The numpy names that arrays need are admitted as *stand-ins*,
-which keep what they are given: numpy's own would trust a hostile dtype's flags with memory. Arrays are made from that
-by `as_numbers`, for the entries that are asked for.
+A file of arrays alone is read by the restricted unpickler of `array_pickle`. Any other goes through torch's, which takes ten
+times as long, knows tensors, and says what is wrong. `weights_only=True` lets a pickle call admitted names alone. The numpy
+names that arrays need are admitted as *stand-ins*, which keep what they are given: numpy's own would trust a hostile dtype's
+flags with memory. Arrays are made from that by `as_numbers`, for the entries that are asked for.
 """
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,8 +19,11 @@ import torch
 from torch import Tensor
 
 from rgbavatar.errors import DataError
+from rgbavatar.templates.array_pickle import unpickle_nested_arrays
+from rgbavatar.templates.pickle_scan import scan_pickle
 
 NUMBER_TYPES = frozenset(("?", "b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"))
+_ZIP_MAGIC = b"PK"
 _HINT = "expected a .frame file of metrical-tracker; track the video again"
 
 
@@ -75,17 +81,41 @@ _ADMITTED: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
 def load_content(path: Path) -> Mapping[str, object]:
     """Read a torch file of nested dicts; `as_numbers` makes arrays of what it holds. Raises DataError naming the file."""
     try:
-        with torch.serialization.safe_globals(_ADMITTED):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(
             f"{path}: found {error.strerror or error}, expected a file that can be read; check it"
         ) from error
-    except Exception as error:  # a damaged or hostile pickle can raise anything
-        raise DataError(f"{path}: {_explain_refusal(error)}; {_HINT}") from error
+    try:
+        content = unpickle_nested_arrays(_find_pickle(data))
+    except Exception:  # tensors, names that are not admitted, damage of any kind
+        content = _load_with_torch(path, data)
     if not isinstance(content, Mapping):
         raise DataError(f"{path}: found a {type(content).__name__}, a dict was expected; {_HINT}")
     return content
+
+
+def _find_pickle(data: bytes) -> bytes:
+    """The pickle of a torch file's content. Raises any error where there is none, or its checksum is wrong.
+
+    The legacy container is a row of pickles: a magic number, a version, the machine that wrote it, the content, and more.
+    """
+    if data[:2] != _ZIP_MAGIC:
+        start = 0
+        for _ in range(3):
+            start, _index = scan_pickle(data, start)
+        return data[start:]
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read(next(name for name in archive.namelist() if name.endswith("/data.pkl")))
+
+
+def _load_with_torch(path: Path, data: bytes) -> object:
+    """What torch reads, with stand-ins of this module in the place of arrays. Raises DataError."""
+    try:
+        with torch.serialization.safe_globals(_ADMITTED):
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        raise DataError(f"{path}: {_explain_refusal(error)}; {_HINT}") from error
 
 
 def _explain_refusal(error: Exception) -> str:
@@ -98,6 +128,8 @@ def _explain_refusal(error: Exception) -> str:
 
 def as_numbers(value: object) -> np.ndarray:
     """An array or tensor of a torch file as float64. Raises TypeError or ValueError, saying what it is instead."""
+    if isinstance(value, np.ndarray):
+        return value.astype(np.float64)
     if isinstance(value, _Scalar):
         return as_numbers(value.array)
     if isinstance(value, Tensor) and not value.is_sparse and not value.is_complex():

@@ -29,6 +29,8 @@ PNG_END = b"IEND\xaeB`\x82"  # name and checksum of the empty last chunk
 PNG_TAIL_BYTES = 1024  # some writers leave a few bytes after the last chunk
 RGBA_COLOR_TYPE = 6
 COLOR_TYPES = {0: "grey", 2: "RGB without alpha", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
+LOCKED_BYTES = 5 * 1024  # zlib gives the interpreter's lock away for more
+_CPU = torch.device("cpu")
 EXPORT_HINT = "export it again as 8-bit RGBA with the head's mask as alpha"
 
 
@@ -106,16 +108,24 @@ def decode_rgba(path: Path, width: int, height: int) -> np.ndarray:
 
 def check_png_chunks(path: Path, data: bytes) -> None:
     """Raise DataError unless all chunks up to the last one are whole and fit their checksums (decoders differ here)."""
-    at = len(PNG_SIGNATURE)
-    name = b""
+    view, at, name = memoryview(data), len(PNG_SIGNATURE), b""
     while name != b"IEND":
-        length = int.from_bytes(data[at : at + 4], "big")
-        body, checksum = data[at + 4 : at + 8 + length], data[at + 8 + length : at + 12 + length]
-        name, at = body[:4], at + 12 + length
-        if len(checksum) < 4 or zlib.crc32(body) != int.from_bytes(checksum, "big"):
-            raise DataError(
-                f"{path}: found a damaged PNG at byte {at - 12 - length}, expected a sound file; copy it again"
-            )
+        start, end = at + 4, at + 8 + int.from_bytes(view[at : at + 4], "big")
+        if end + 4 > len(data) or _checksum(view[start:end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise DataError(f"{path}: found a damaged PNG at byte {at}, expected a sound file; copy it again")
+        name, at = data[start : start + 4], end + 4
+
+
+def _checksum(body: memoryview) -> int:
+    """CRC-32 of a chunk's name and content.
+
+    In pieces for which zlib keeps the interpreter's lock: chunks of a few KiB are common, and threads that hand the lock over
+    twice for each of them do little else.
+    """
+    crc = 0
+    for start in range(0, len(body), LOCKED_BYTES):
+        crc = zlib.crc32(body[start : start + LOCKED_BYTES], crc)
+    return crc
 
 
 def finish_all(jobs: Iterable[Future[None]], total: int, progress: Progress | None) -> None:
@@ -133,10 +143,11 @@ def finish_all(jobs: Iterable[Future[None]], total: int, progress: Progress | No
 
 
 class PreloadedImages:
-    """n images decoded once and held in memory. pixels [n, H, W, 4] uint8, straight RGBA."""
+    """n images held in memory. pixels [n, H, W, 4] uint8, straight RGBA; pin_memory: what is read is page-locked."""
 
-    def __init__(self, pixels: Tensor) -> None:
+    def __init__(self, pixels: Tensor, pin_memory: bool = False) -> None:
         self.pixels = pixels
+        self._pin_memory = pin_memory
 
     @property
     def width(self) -> int:
@@ -151,15 +162,13 @@ class PreloadedImages:
 
     def read(self, indices: Tensor) -> Tensor:
         """Copies of the images at positions `indices` [B]: [B, H, W, 4] uint8, where `pixels` lies."""
-        indices = indices.to(self.pixels.device)
-        if not self.pixels.is_pinned():
-            return self.pixels[indices]
-        out = torch.empty((len(indices), *self.pixels.shape[1:]), dtype=torch.uint8, pin_memory=True)
-        return torch.index_select(self.pixels, 0, indices, out=out)
+        size = (len(indices), *self.pixels.shape[1:])
+        out = torch.empty(size, dtype=torch.uint8, device=self.pixels.device, pin_memory=self._pin_memory)
+        return torch.index_select(self.pixels, 0, indices.to(self.pixels.device), out=out)
 
     def to(self, device: torch.device) -> PreloadedImages:
         """The same images with `pixels` on `device`."""
-        return PreloadedImages(self.pixels.to(device))
+        return PreloadedImages(self.pixels.to(device), self._pin_memory and device == _CPU)
 
     def close(self) -> None:
         """Nothing to end: the threads that decoded are gone."""
@@ -186,18 +195,33 @@ class StreamedImages:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, indices: Tensor, progress: Progress | None = None) -> Tensor:
+    def read(self, indices: Tensor) -> Tensor:
         """Decode the images at positions `indices` [B]: [B, H, W, 4] uint8 on the CPU. Raises DataError."""
-        size = (len(indices), self._height, self._width, 4)
-        out = torch.empty(size, dtype=torch.uint8, pin_memory=self._pin_memory)
-        view = out.numpy()
+        out = torch.empty(self._size_of(len(indices)), dtype=torch.uint8, pin_memory=self._pin_memory)
+        finish_all(self._decode_into(out, indices.tolist()), len(indices), None)
+        return out
+
+    def start_preload(self, device: torch.device = _CPU) -> PendingImages:
+        """Begin to decode all images into memory on `device`."""
+        pixels = torch.empty(self._size_of(len(self)), dtype=torch.uint8, device=device)
+        held = PreloadedImages(pixels, self._pin_memory and device == _CPU)
+        return PendingImages(self, held, self._decode_into(pixels, range(len(self))))
+
+    def _size_of(self, count: int) -> tuple[int, int, int, int]:
+        return (count, self._height, self._width, 4)
+
+    def _decode_into(self, out: Tensor, indices: Iterable[int]) -> list[Future[None]]:
+        """Have the threads fill out [B, H, W, 4] with the images at `indices`."""
 
         def decode(slot: int, index: int) -> None:
-            view[slot] = decode_rgba(self.paths[index], self._width, self._height)
+            image = decode_rgba(self.paths[index], self._width, self._height)
+            if view is None:
+                out[slot].copy_(torch.from_numpy(image))
+            else:
+                view[slot] = image
 
-        jobs = [self._pool.submit(decode, slot, index) for slot, index in enumerate(indices.tolist())]
-        finish_all(jobs, len(jobs), progress)
-        return out
+        view = out.numpy() if out.device == _CPU else None  # torch would copy with threads of its own for each of ours
+        return [self._pool.submit(decode, slot, index) for slot, index in enumerate(indices)]
 
     def to(self, device: torch.device) -> StreamedImages:
         """The store itself: it holds no image in memory."""
@@ -206,6 +230,23 @@ class StreamedImages:
     def close(self) -> None:
         """End the threads; what they had not begun is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class PendingImages:
+    """Images that a store's threads are decoding into memory, while the caller does something else."""
+
+    def __init__(self, store: StreamedImages, held: PreloadedImages, jobs: Sequence[Future[None]]) -> None:
+        self._store = store
+        self._held = held
+        self._jobs = jobs
+
+    def finish(self, progress: Progress | None = None) -> PreloadedImages:
+        """Wait for all of them, and end the threads. Raises DataError naming the file that cannot be decoded."""
+        try:
+            finish_all(self._jobs, len(self._jobs), progress)
+        finally:
+            self._store.close()
+        return self._held
 
 
 def stream_images(paths: Sequence[Path], *, pin_memory: bool, workers: int | None = None) -> StreamedImages:
@@ -217,9 +258,5 @@ def stream_images(paths: Sequence[Path], *, pin_memory: bool, workers: int | Non
 def preload_images(
     paths: Sequence[Path], *, pin_memory: bool, workers: int | None = None, progress: Progress | None = None
 ) -> PreloadedImages:
-    """Decode `paths` into memory (4 H W bytes each), page-locked where asked. Raises DataError naming the file."""
-    store = stream_images(paths, pin_memory=pin_memory, workers=workers)
-    try:
-        return PreloadedImages(store.read(torch.arange(len(store)), progress))
-    finally:
-        store.close()
+    """Decode `paths` into memory (4 H W bytes each), handed out page-locked where asked. Raises DataError naming the file."""
+    return stream_images(paths, pin_memory=pin_memory, workers=workers).start_preload().finish(progress)

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rgbavatar.datasets.base import HeadDataset, ImageStore, Split, split_indices
+from rgbavatar.datasets.base import HeadDataset, Split, split_indices
 from rgbavatar.datasets.features import WORLD_TO_OPENCV, compute_features, join_frames
 from rgbavatar.datasets.frame_file import TrackedFrame, read_frame_file
-from rgbavatar.datasets.images import Progress, preload_images, read_common_size, stream_images
+from rgbavatar.datasets.images import Progress, StreamedImages, default_workers, read_common_size
 from rgbavatar.errors import DataError
 from rgbavatar.geometry.camera import Camera
 from rgbavatar.templates.base import HeadTemplate
 
 IMAGES, CHECKPOINT = "images", "checkpoint"
+_CPU = torch.device("cpu")
 SHAPE_TOLERANCE = 0.1
 """Largest difference of identity coefficients within a subject, in standard deviations of the model: under half a
 millimetre of vertex motion. Trackers fix the identity for a video; a larger change means that files of several runs
@@ -35,41 +37,42 @@ def load_insta(
     *,
     preload: bool,
     pin_memory: bool,
+    image_device: torch.device = _CPU,
     split: Split = Split.ALL,
     test_frames: int = 0,
     progress: Progress | None = None,
 ) -> HeadDataset:
     """Load the subject in `folder` (data_dir/subject), or one split of it, posed with `template`.
 
-    preload: hold the images in memory instead of decoding them at each read. pin_memory: hand them out page-locked, for
-    copies to a GPU. The identity is that of the subject's first frame, whatever the split. All files are checked, also
-    those outside the split. Raises DataError naming the file.
+    preload: hold the images in memory, that of `image_device`, instead of decoding them at each read. pin_memory: what lies
+    on the CPU is handed out page-locked, for copies to a GPU. The identity is that of the subject's first frame, whatever
+    the split. All files are checked, also those outside the split. Raises DataError naming the file.
     """
     check_subject_folder(folder)
     images = find_numbered_files(folder / IMAGES, ".png")
     frame_files = find_numbered_files(folder / CHECKPOINT, ".frame")
     numbers = pair_numbers(images, frame_files)
-    width, height = read_common_size([images[n] for n in numbers])
-    frames = [read_frame_file(frame_files[n]) for n in numbers]
-    check_frames([frame_files[n] for n in numbers], frames, width, height, template)
     chosen = split_indices(len(numbers), split, test_frames)
-    vertices, codes = compute_features(template, join_frames(frames).select(chosen))
+    width, height = read_common_size([images[n] for n in numbers])
+    paths = [images[numbers[i]] for i in chosen.tolist()]
+    store = StreamedImages(paths, width, height, pin_memory, default_workers())
+    with ExitStack() as on_error:
+        on_error.callback(store.close)
+        pending = store.start_preload(image_device) if preload else None
+        frames = [read_frame_file(frame_files[n]) for n in numbers]  # keeps one core busy, the images the others
+        check_frames([frame_files[n] for n in numbers], frames, width, height, template)
+        held = pending.finish(progress) if pending else store
+        vertices, codes = compute_features(template, join_frames(frames).select(chosen))  # takes all cores
+        on_error.pop_all()
     return HeadDataset(
         subject=folder.name,
         numbers=torch.tensor(numbers)[chosen],
-        images=open_images([images[numbers[i]] for i in chosen.tolist()], preload, pin_memory, progress),
+        images=held,
         vertices=vertices,
         codes=codes,
         camera=join_cameras([frames[i].intrinsics for i in chosen.tolist()], width, height),
         template=template,
     )
-
-
-def open_images(paths: Sequence[Path], preload: bool, pin_memory: bool, progress: Progress | None) -> ImageStore:
-    """A store of the images at `paths`, in memory or streamed."""
-    if preload:
-        return preload_images(paths, pin_memory=pin_memory, progress=progress)
-    return stream_images(paths, pin_memory=pin_memory)
 
 
 def check_subject_folder(folder: Path) -> None:

@@ -127,9 +127,9 @@ def _unstack(names: tuple[str, ...], values: np.ndarray) -> dict[str, np.ndarray
 
 
 def _unstack_basis(prefix: str, basis: np.ndarray) -> dict[str, np.ndarray]:
-    """basis [K, N, D] → columns [N], i = k D + d."""
+    """basis [K, N, D] → columns [N], i = k D + d; they show the same memory."""
     bases, _, width = basis.shape
-    columns = basis.transpose(0, 2, 1).reshape(bases * width, -1)
+    columns = [basis[k, :, d] for k in range(bases) for d in range(width)]
     return dict(zip(_numbered(prefix, bases * width), columns, strict=True))
 
 

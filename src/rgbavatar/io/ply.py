@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from rgbavatar.errors import DataError
-from rgbavatar.io.files import write_bytes
+from rgbavatar.io.files import write_aside
 
+_BLOCK_ROWS = 1024  # packed at a time: an avatar's take 1 MB, which stays in the cache while each column is filled in
 _MAX_HEADER_BYTES = 1 << 22  # 4 MiB; an avatar of 512 bases has a header of 150 kB
 
 _WRITTEN_TYPES = {np.dtype("<f4"): "float", np.dtype("<i4"): "int"}
@@ -36,10 +37,11 @@ def write_ply(path: Path, columns: Mapping[str, np.ndarray], comments: Sequence[
     """Write columns [N], each float32 or int32, aside. Raises OutputError; ValueError for other columns or names."""
     _check_columns(columns, comments)
     layout = np.dtype([(name, column.dtype.newbyteorder("<")) for name, column in columns.items()])
-    rows = np.empty(len(next(iter(columns.values()))), layout)
-    for name, column in columns.items():
-        rows[name] = column
-    write_bytes(path, _format_header(layout, len(rows), comments) + rows.tobytes())
+    count = len(next(iter(columns.values())))
+    with write_aside(path) as partial, partial.open("wb") as file:
+        file.write(_format_header(layout, count, comments))
+        for start in range(0, count, _BLOCK_ROWS):
+            file.write(_pack_rows(columns, layout, start, min(start + _BLOCK_ROWS, count)))
 
 
 def read_ply(path: Path) -> PlyTable:
@@ -58,6 +60,14 @@ def read_ply(path: Path) -> PlyTable:
     rows = np.frombuffer(content, layout, count, start)
     columns = {name: np.ascontiguousarray(rows[name]) for name in layout.names or ()}
     return PlyTable(columns, tuple(line.partition(" ")[2] for line in lines if line.startswith("comment ")))
+
+
+def _pack_rows(columns: Mapping[str, np.ndarray], layout: np.dtype, start: int, stop: int) -> bytes:
+    """The rows from `start` to `stop`, as they stand in the file."""
+    rows = np.empty(stop - start, layout)
+    for name, column in columns.items():
+        rows[name] = column[start:stop]
+    return rows.tobytes()
 
 
 def _check_columns(columns: Mapping[str, np.ndarray], comments: Sequence[str]) -> None:

@@ -84,7 +84,7 @@ def create_run_dir(root: Path, work_name: str, subject: str, overwrite: bool, re
     overwrite: the results of an earlier run are removed first. resume: they are kept, and there must be a checkpoint.
     Raises OutputError when the folder holds anything and neither was asked for, or both were.
     """
-    run = RunDir(_run_path(root, work_name, subject))
+    run = RunDir(run_path(root, work_name, subject))
     if overwrite and resume:
         raise OutputError("--overwrite and --resume were both given; give one of them")
     if resume and not run.checkpoint.is_file():
@@ -99,7 +99,7 @@ def create_run_dir(root: Path, work_name: str, subject: str, overwrite: bool, re
 
 def open_run_dir(root: Path, work_name: str, subject: str) -> RunDir:
     """The folder of a run that has been trained. Raises CheckpointError, listing the runs there are."""
-    run = RunDir(_run_path(root, work_name, subject))
+    run = RunDir(run_path(root, work_name, subject))
     if not run.checkpoint.is_file():
         raise CheckpointError(f"{run.checkpoint}: no such checkpoint; trained runs in {root}: {_list_runs(root)}")
     return run
@@ -146,7 +146,8 @@ def _is_occupied(folder: Path) -> bool:
         raise output_error(folder, error) from error
 
 
-def _run_path(root: Path, work_name: str, subject: str) -> Path:
+def run_path(root: Path, work_name: str, subject: str) -> Path:
+    """Where the folder of a run lies, whether it is there or not. Raises OutputError for a name that is none."""
     for option, name in (("work_name", work_name), ("subject", subject)):
         if not name or name in (".", "..") or re.search(r"[/\\\0]", name):
             raise OutputError(f"{option} {name!r} is no name of a folder; give one without slashes")

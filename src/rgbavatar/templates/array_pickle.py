@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from rgbavatar.errors import TemplateError
+from rgbavatar.templates.pickle_scan import scan_pickle
 
 _ARRAY_TYPES = frozenset(
     ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
@@ -117,6 +118,7 @@ def _rebuild(kind: object, base: object, state: object) -> object:
     return kind()
 
 
+@cache
 def _admitted_names() -> Mapping[tuple[str, str], object]:
     """All names a pickle may look up, each with its stand-in."""
     names: dict[tuple[str, str], object] = {
@@ -177,18 +179,29 @@ def load_array_pickle(path: Path) -> dict[str, object]:
 
 def _load(data: bytes) -> dict[str, object]:
     """The dict that a pickle describes, its values resolved."""
-    _check_memo(data)
-    content = _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+    content = _unpickle(data)
     if not isinstance(content, dict):
         raise TypeError(f"found a {type(content).__name__.strip('_').lower()}, expected a dict of arrays")
     return {str(key): _resolve(value) for key, value in content.items()}
 
 
-def _check_memo(data: bytes) -> None:
-    """Refuse memo indices that no writer needs: the unpickler allocates as many slots as the largest index says."""
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(data):
-            raise _Refused(f"the memo index {argument}")
+def unpickle_nested_arrays(data: bytes) -> object:
+    """What a pickle of dicts, plain values and arrays holds, its arrays as numpy's. Raises any error where it holds more."""
+    return _resolve_nested(_unpickle(data))
+
+
+def _resolve_nested(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _resolve_nested(item) for key, item in value.items()}
+    return _resolve(value)
+
+
+def _unpickle(data: bytes) -> object:
+    """What a pickle describes, stand-ins in the place of arrays."""
+    _, index = scan_pickle(data)
+    if index > max(len(data), 255):  # no writer needs it
+        raise _Refused(f"the memo index {index}")
+    return _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
 
 
 def _resolve(value: object) -> object:

@@ -20,11 +20,11 @@ from rgbavatar.errors import DataError
 from rgbavatar.geometry.rotation import rotation_to_rot6d
 from rgbavatar.templates.base import HeadParameters
 from rgbavatar.templates.flame_data import NUM_EXPRESSION, NUM_SHAPE, PARENTS, FlameData, load_flame_data
-from rgbavatar.templates.lbs import blend_offsets, joint_transforms, pose_features, skin
+from rgbavatar.templates.lbs import blend_offsets, joint_transforms, move_after, pose_features, skin
 from rgbavatar.templates.mouth import add_mouth_interior
 
 _CODE_PARTS = {"expression": NUM_EXPRESSION, "neck": 6, "jaw": 6, "eyes": 12, "eyelids": 2, "translation": 3}
-_CHUNK_VERTICES = 1 << 18  # vertices posed at a time; about 50 doubles of temporaries each, so 100 MiB
+_CHUNK_VERTICES = 1 << 17  # vertices posed at a time; about 20 doubles of temporaries each, so 20 MiB
 
 
 def _layout(widths: Mapping[str, int]) -> Mapping[str, slice]:
@@ -84,25 +84,28 @@ class FlameTemplate:
 
     def joints(self, shape: Tensor) -> Tensor:
         """Rest joints of a person: the regressor on the shaped mesh (SMPL Eq. 10). shape [S]. Returns [5, 3]."""
-        return self._tensor(self.data.joint_regressor, shape) @ self._person(shape)
+        return self._regress(self._person(shape))
 
     def pose(self, p: HeadParameters) -> Tensor:
         """Blend, correct, skin and place (FLAME Eq. 1-2). Returns [n, V, 3] float64, world space, metres."""
-        person, joints = self._person(p.shape), self.joints(p.shape)
+        person = self._person(p.shape)
+        joints = self._regress(person)
         step = max(1, _CHUNK_VERTICES // self.num_vertices)
-        parts = [self._pose(p.select(slice(i, i + step)), person, joints) for i in range(0, len(p), step)]
-        return torch.cat(parts) if parts else person.new_zeros(0, *person.shape)
+        posed = person.new_empty(len(p), *person.shape)
+        for start in range(0, len(p), step):
+            frames = slice(start, start + step)
+            posed[frames] = self._pose(p.select(frames), person, joints)
+        return posed
 
     def _pose(self, p: HeadParameters, person: Tensor, joints: Tensor) -> Tensor:
         """`pose` of a few frames. person [V, 3] and joints [5, 3] are the rest mesh and its joints."""
         still = torch.eye(3, dtype=person.dtype, device=person.device).expand(len(p), 1, 3, 3)
         local = torch.cat((still, torch.stack((p.neck, p.jaw), 1).double(), p.eyes.double()), 1)
-        coefficients = torch.cat((_pad(p.expression, NUM_EXPRESSION, "expression"), p.eyelids), 1).double()
+        expression = _pad(p.expression, NUM_EXPRESSION, "expression")
+        coefficients = torch.cat((expression.double(), p.eyelids.double(), pose_features(local)), 1)
         rest = person + blend_offsets(self._tensor(self._moving_offsets, person), coefficients)
-        rest = rest + blend_offsets(self._tensor(self.data.posedirs, person), pose_features(local))
-        transforms = joint_transforms(local, joints, PARENTS)
-        posed = skin(rest, self._tensor(self.data.weights, person), transforms)
-        return posed @ p.root.double().mT + p.translation.double()[:, None]
+        placed = move_after(joint_transforms(local, joints, PARENTS), p.root.double(), p.translation.double())
+        return skin(rest, self._tensor(self.data.weights, person), placed)
 
     def _person(self, shape: Tensor) -> Tensor:
         """The rest mesh of a person. shape [S]. Returns [V, 3]."""
@@ -110,10 +113,15 @@ class FlameTemplate:
         offsets = self._tensor(self.data.shapedirs[..., :NUM_SHAPE], shape)
         return self._tensor(self.data.v_template, shape) + blend_offsets(offsets, coefficients)[0]
 
+    def _regress(self, person: Tensor) -> Tensor:
+        """The joints of a rest mesh [V, 3]. Returns [5, 3]."""
+        return self._tensor(self.data.joint_regressor, person) @ person
+
     @cached_property
     def _moving_offsets(self) -> np.ndarray:
-        """Offsets that change from frame to frame: expression, then the two eyelids. [V, 3, 102]."""
-        return np.concatenate((self.data.shapedirs[..., NUM_SHAPE:], self.data.eyelids), -1)
+        """Offsets that change from frame to frame: expression, the two eyelids, pose correctives. [V, 3, 138]."""
+        moving = (self.data.shapedirs[..., NUM_SHAPE:], self.data.eyelids, self.data.posedirs)
+        return np.concatenate(moving, -1)
 
     def _tensor(self, array: np.ndarray, like: Tensor) -> Tensor:
         """A constant of the model, float64, where a tensor is."""

@@ -45,10 +45,19 @@ def joint_transforms(local_rotations: Tensor, joints: Tensor, parents: Sequence[
     return torch.cat((rotation, translation[..., None]), -1)
 
 
+def move_after(transforms: Tensor, rotations: Tensor, translations: Tensor) -> Tensor:
+    """Follow each frame's motions by a motion of the frame. transforms [n, J, 3, 4]; rotations [n, 3, 3]; translations [n, 3]."""
+    turned = rotations[:, None] @ transforms
+    return torch.cat((turned[..., :3], turned[..., 3:] + translations[:, None, :, None]), -1)
+
+
 def skin(vertices: Tensor, weights: Tensor, transforms: Tensor) -> Tensor:
     """Move each vertex by the weighted mean of the joints' motions (SMPL Eq. 2).
 
     vertices [n, V, 3] at rest; weights [V, J], rows sum to 1; transforms [n, J, 3, 4]. Returns [n, V, 3].
     """
-    blended = torch.einsum("vj,njab->nvab", weights, transforms)
-    return (blended[..., :3] * vertices[:, :, None, :]).sum(-1) + blended[..., 3]
+    blended = (transforms.permute(0, 2, 3, 1).flatten(0, 2) @ weights.T).view(-1, 3, 4, len(weights))
+    posed = blended[:, :, 3]
+    for axis in range(3):  # vertices lie next to each other in memory, not the three numbers of one
+        posed = torch.addcmul(posed, blended[:, :, axis], vertices[:, None, :, axis])
+    return posed.mT

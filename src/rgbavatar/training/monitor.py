@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
+from types import TracebackType
 
 from rgbavatar.io.avatar_ply import export_avatar_ply
-from rgbavatar.io.checkpoint import save_checkpoint
+from rgbavatar.io.checkpoint import move_to_cpu, save_checkpoint
+from rgbavatar.io.checkpoint_writer import CheckpointWriter
 from rgbavatar.io.images import side_by_side, to_picture
 from rgbavatar.io.metrics_log import MetricsLog
 from rgbavatar.io.run_dir import RunDir
-from rgbavatar.metrics import psnr
-from rgbavatar.trained import to_table, trained_from_checkpoint
-from rgbavatar.training.trainer import StepReport, Trainer
+from rgbavatar.trained import checkpoint_table
+from rgbavatar.training.step_report import StepReport
+from rgbavatar.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -31,48 +31,69 @@ class TrainingSpeed:
 class Monitor:
     """Looks at each step, and acts at the intervals of `training.*_every`, counted in images.
 
-    latest: the numbers last read, by name, for a progress bar.
+    latest: the numbers last read, by name, for a progress bar. Checkpoints are written beside training; leaving the context
+    waits for the last one, so that what is saved after it is not overwritten.
     """
 
-    def __init__(self, trainer: Trainer, run: RunDir, log: MetricsLog) -> None:
+    def __init__(self, trainer: Trainer, run: RunDir, log: MetricsLog, ends_at: int | None = None) -> None:
+        """ends_at: images after which the run ends, where that is known. The checkpoint due there is left to save_run."""
         self._trainer = trainer
-        self._run = run
         self._log = log
+        self._ends_at = ends_at
+        self._writer = CheckpointWriter(run.checkpoint)
         self.latest: dict[str, str] = {}
 
-    def after_step(self, report: StepReport, count: int) -> None:
-        """Take note of a step on `count` images. Raises TrainingError where training has diverged."""
-        settings = self._trainer.config.training
-        if self._is_due(settings.log_every, count):
-            self._show_numbers(report)
-        if self._is_due(settings.picture_every, count):
-            self._show_picture(report)
-        if self._is_due(settings.checkpoint_every, count):
-            self._trainer.check_finite(report)
-            save_checkpoint(self._run.checkpoint, self._trainer.checkpoint())
+    def __enter__(self) -> Monitor:
+        return self
 
-    def _is_due(self, interval: int, count: int) -> bool:
-        """Whether the last `count` images went past a multiple of `interval`."""
-        seen = self._trainer.images_seen
-        return seen // interval > (seen - count) // interval
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._writer.__exit__(kind, error, traceback)
+
+    def after_step(self, report: StepReport) -> None:
+        """Take note of a step. Raises TrainingError where training has diverged, OutputError where a checkpoint failed."""
+        settings = self._trainer.config.training
+        self._writer.raise_failure()
+        if _is_due(settings.log_every, report):
+            self._show_numbers(report)
+        if _is_due(settings.picture_every, report):
+            self._show_picture(report)
+        if _is_due(settings.checkpoint_every, report) and not self._has_ended(report):
+            self._trainer.check_finite(report)
+            if self._trainer.processes.is_first:
+                self._writer.write(self._trainer.checkpoint())
+
+    def _has_ended(self, report: StepReport) -> bool:
+        return self._ends_at is not None and report.images_seen >= self._ends_at
 
     def _show_numbers(self, report: StepReport) -> None:
         self._trainer.check_finite(report)
-        loss = float(report.loss)
+        loss = report.loss()
         self.latest = {"loss": f"{loss:.4f}"}
-        values = {f"loss/{name}": float(value) for name, value in report.terms.items()}
-        values |= {"loss/total": loss, "psnr/train": float(psnr(report.rendering.color.detach(), report.target).mean())}
-        values |= {"gaussians/seen": float(self._trainer.color_init.seen.sum())}
-        self._log.scalars(self._trainer.images_seen, values)
+        values = {f"loss/{name}": value for name, value in report.terms().items()}
+        values |= {"loss/total": loss, "psnr/train": report.quality()}
+        values |= {"gaussians/seen": float(report.num_seen())}
+        self._log.scalars(report.images_seen, values)
 
     def _show_picture(self, report: StepReport) -> None:
-        with torch.no_grad():
-            pair = [to_picture(report.target[0]), to_picture(report.rendering.color[0])]
-        self._log.picture(self._trainer.images_seen, "truth and avatar", side_by_side(pair))
+        pair = [to_picture(image) for image in report.pictures()]
+        self._log.picture(report.images_seen, "truth and avatar", side_by_side(pair))
+
+
+def _is_due(interval: int, report: StepReport) -> bool:
+    """Whether the step went past a multiple of `interval`."""
+    return report.images_seen // interval > (report.images_seen - report.images) // interval
 
 
 def save_run(trainer: Trainer, run: RunDir) -> None:
-    """Write the checkpoint, and model.ply from it. Raises OutputError; what was there before is kept then."""
-    checkpoint = trainer.checkpoint()
+    """Write the checkpoint, and model.ply from it; of several processes, the first does.
+
+    Raises OutputError; what was there before is kept then. A monitor of the run must have been left before, or a checkpoint
+    of its own might come after this one.
+    """
+    if not trainer.processes.is_first:
+        return
+    checkpoint = move_to_cpu(trainer.checkpoint())
     save_checkpoint(run.checkpoint, checkpoint)
-    export_avatar_ply(run.ply, to_table(trained_from_checkpoint(checkpoint, str(run.checkpoint))))
+    export_avatar_ply(run.ply, checkpoint_table(checkpoint, str(run.checkpoint)))

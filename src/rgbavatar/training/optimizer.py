@@ -5,15 +5,104 @@ Rates are those of 3D Gaussian splatting (Kerbl et al. 2023) as the RGBAvatar pa
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import Tensor
+from torch.optim.adam import adam
 
 from rgbavatar.config import OptimizerConfig
 from rgbavatar.model.avatar import AvatarModel
 
-_EPSILON = 1e-15  # of Adam: gradients of single Gaussians are far below its default 1e-8
+BETAS = (0.9, 0.999)  # of Adam: its defaults
+EPSILON = 1e-15  # of Adam: gradients of single Gaussians are far below its default 1e-8
 
 
-def make_optimizer(model: AvatarModel, config: OptimizerConfig) -> torch.optim.Adam:
+class Adam:
+    """torch.optim.Adam with `fused=True`, in as much as training needs it; either class reads the other's state dict.
+
+    torch's own would do, but making one imports torch's compiler: seconds of every start, for a class that compiles nothing.
+
+    param_groups: dicts of `name`, `lr` and `params`. state: for each parameter that has had a gradient, `step` [] float32
+    (updates so far), `exp_avg` and `exp_avg_sq` (running means of gradient and squared gradient).
+    """
+
+    def __init__(self, param_groups: list[dict[str, Any]]) -> None:
+        self.param_groups = param_groups
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update each parameter that has a gradient (Kingma and Ba 2015, Algorithm 1)."""
+        for group in self.param_groups:
+            params = [param for param in group["params"] if param.grad is not None]
+            states = [self.state_of(param) for param in params]
+            adam(
+                params,
+                [param.grad for param in params],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                [state["step"] for state in states],
+                fused=True,
+                amsgrad=False,
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                lr=group["lr"],
+                weight_decay=0.0,
+                eps=EPSILON,
+                maximize=False,
+            )
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or fill them with zeros."""
+        for param in self._params():
+            if set_to_none:
+                param.grad = None
+            elif param.grad is not None:
+                param.grad = torch.zeros_like(param)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Rates and state, parameters by their number in the order of the groups. The tensors are those in use."""
+        numbers = {param: number for number, param in enumerate(self._params())}
+        options = {"betas": BETAS, "eps": EPSILON, "weight_decay": 0.0, "fused": True}
+        groups = [group | options | {"params": [numbers[p] for p in group["params"]]} for group in self.param_groups]
+        return {"state": {numbers[p]: dict(state) for p, state in self.state.items()}, "param_groups": groups}
+
+    def load_state_dict(self, content: dict[str, Any]) -> None:
+        """Go on from copies of what `state_dict` gave. Raises ValueError where groups differ, RuntimeError for other shapes."""
+        saved = content["param_groups"]
+        if [len(group["params"]) for group in saved] != [len(group["params"]) for group in self.param_groups]:
+            raise ValueError("the optimiser's state is of other groups of parameters")
+        params = self._params()
+        self.state = {params[number]: _copy_state(state, params[number]) for number, state in content["state"].items()}
+        for group, old in zip(self.param_groups, saved, strict=True):
+            group["lr"] = old["lr"]
+
+    def state_of(self, param: Tensor) -> dict[str, Tensor]:
+        """A parameter's state, made anew, all zero, where it has had no update."""
+        if param not in self.state:
+            zero = torch.zeros((), dtype=torch.float32, device=param.device)
+            self.state[param] = {
+                "step": zero,
+                "exp_avg": torch.zeros_like(param),
+                "exp_avg_sq": torch.zeros_like(param),
+            }
+        return self.state[param]
+
+    def _params(self) -> list[Tensor]:
+        return [param for group in self.param_groups for param in group["params"]]
+
+
+def _copy_state(state: dict[str, Tensor], param: Tensor) -> dict[str, Tensor]:
+    """The state of a parameter, copied to where it lies. Raises RuntimeError where a mean has another shape than it."""
+    for name in ("exp_avg", "exp_avg_sq"):
+        if state[name].shape != param.shape:
+            raise RuntimeError(f"{name} is {list(state[name].shape)} for a parameter of {list(param.shape)}")
+    return {name: value.to(param.device, copy=True) for name, value in state.items()}
+
+
+def make_optimizer(model: AvatarModel, config: OptimizerConfig) -> Adam:
     """One group for each kind of parameter, at the rates of the first image."""
     base, basis = model.base, model.basis
     groups = {
@@ -28,8 +117,7 @@ def make_optimizer(model: AvatarModel, config: OptimizerConfig) -> torch.optim.A
         "mlp": list(model.network.parameters()),
     }
     rates = learning_rates(config, 0)
-    options = [{"params": params, "name": name, "lr": rates[name]} for name, params in groups.items()]
-    return torch.optim.Adam(options, eps=_EPSILON, fused=True)
+    return Adam([{"params": params, "name": name, "lr": rates[name]} for name, params in groups.items()])
 
 
 def learning_rates(config: OptimizerConfig, images_seen: int) -> dict[str, float]:
@@ -56,7 +144,7 @@ def mean_rate(config: OptimizerConfig, images_seen: int) -> float:
     return float(config.mean * (config.mean_final / config.mean) ** progress)
 
 
-def set_learning_rates(optimizer: torch.optim.Optimizer, config: OptimizerConfig, images_seen: int) -> None:
+def set_learning_rates(optimizer: Adam, config: OptimizerConfig, images_seen: int) -> None:
     """Bring the groups to the rates of this moment, in place."""
     rates = learning_rates(config, images_seen)
     for group in optimizer.param_groups:
