@@ -17,6 +17,7 @@ from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.datasets.images import PreloadedImages
 from rgbavatar.geometry.camera import Camera
 from rgbavatar.model.avatar import AvatarModel, AvatarShape
+from rgbavatar.training.processes import ALONE, Processes
 from rgbavatar.training.randomness import Generators
 from rgbavatar.training.trainer import Trainer
 
@@ -76,12 +77,14 @@ def tiny_config(**training: object) -> Config:
     )
 
 
-def tiny_trainer(config: Config, dataset: HeadDataset) -> Trainer:
-    binding = bind_template(dataset.template, config.model.tex_size)
+def tiny_trainer(
+    config: Config, dataset: HeadDataset, device: torch.device = CPU, processes: Processes = ALONE
+) -> Trainer:
+    binding = bind_template(dataset.template, config.model.tex_size).to(device)
     generators = Generators(config.seed)
     shape = AvatarShape(binding.count, config.model.num_bases, CODE_WIDTH, config.model.hidden_width)
     model = AvatarModel(shape, generators["network"], scale=config.model.initial_scale)
-    return Trainer(model, binding, config, generators)
+    return Trainer(model.to(device), binding, config, generators, processes=processes)
 
 
 def _paint(shift: Tensor, glow: float) -> Tensor:

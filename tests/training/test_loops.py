@@ -91,9 +91,8 @@ def test_a_run_that_is_stopped_and_resumed_ends_as_one_that_was_not(
 
 def test_checkpoints_are_written_at_their_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, saved = tiny_dataset(), []
-    monkeypatch.setattr(
-        "rgbavatar.training.monitor.save_checkpoint", lambda path, state: saved.append(state.images_seen)
-    )
+    for module in ("io.checkpoint_writer", "training.monitor"):
+        monkeypatch.setattr(f"rgbavatar.{module}.save_checkpoint", lambda path, state: saved.append(state.images_seen))
     trainer = tiny_trainer(tiny_config(images=40, checkpoint_every=16), dataset)
     train_offline(trainer, dataset, RunDir(tmp_path), NullLog(), CPU)
     assert saved == [16, 32, 40]

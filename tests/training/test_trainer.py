@@ -189,7 +189,7 @@ def test_every_loss_term_changes_what_is_learnt(term: str) -> None:
     plain, changed = tiny_trainer(config, dataset), tiny_trainer(weighted, dataset)
     train(plain, dataset, 3)
     report = train(changed, dataset, 3)
-    assert set(report.terms) == {"l1", term}
+    assert set(report.terms()) == {"l1", term}
     assert not same(parameters(plain), parameters(changed))
 
 

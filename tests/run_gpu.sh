@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, in one call: build the extension for the card at hand, all GPU tests, compute-sanitizer on
+# small cases where it is installed, and the benchmark.
+#
+#   tests/run_gpu.sh                     # with .venv, made by `make setup`
+#   PYTHON=python3 tests/run_gpu.sh      # with another interpreter that has the requirements
+#   PARTS="tests bench" tests/run_gpu.sh # some parts of: build tests memcheck racecheck bench curves
+set -uo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-.venv/bin/python}
+PARTS=${PARTS:-build tests memcheck racecheck bench}
+EXTENSION=submodules/diff-gaussian-rasterization
+BUILT=${BUILT:-build/gpu}
+DATA=${DATA:-data/bench}
+export PYTHONPATH="$PWD/$BUILT:$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
+failed=""
+
+part() { # part NAME COMMAND...: run it if it was asked for, and go on if it fails
+    case " $PARTS " in *" $1 "*) ;; *) return 0 ;; esac
+    echo "== $1"
+    local name=$1 start=$SECONDS
+    shift
+    "$@" || failed="$failed $name"
+    echo "== $name: $((SECONDS - start)) s"
+}
+
+sanitize() { # sanitize TOOL: the small cases; a test that watches the timing of streams cannot pass under it
+    command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not installed: skipped"; return 0; }
+    compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 "$PYTHON" -m pytest -q -m gpu -x \
+        tests/extension/test_cuda_backend.py tests/extension/test_color_sums.py tests/training/test_fused.py \
+        tests/test_inference.py -k "not does_not_wait and not fifty and not resumed and not 700"
+}
+
+build() {
+    rm -rf "$BUILT"
+    GAUSSIAN_RASTERIZATION_CUDA=1 "$PYTHON" -m pip install --quiet --no-build-isolation --no-deps --target "$BUILT" "./$EXTENSION"
+}
+
+part build build
+part tests "$PYTHON" -m pytest -m gpu
+part memcheck sanitize memcheck
+part racecheck sanitize racecheck
+part bench "$PYTHON" -m tests.bench.train --workload standard --way fast --way plain --repeats 50 --warm_up 10 --copies 50 --data_dir "$DATA"
+part curves "$PYTHON" -m tests.bench.train --curves --workload standard --repeats 10 --data_dir "$DATA"
+
+[ -z "$failed" ] || { echo "failed:$failed"; exit 1; }
