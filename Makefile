@@ -59,6 +59,9 @@ lint: $(VENV)/.test-requirements ## style and types
 test: lint ## style, types and all tests (those that need a GPU run where there is one)
 	@$(RUN) -m pytest
 
+gpu-test: $(VENV)/.test-requirements ## build for the GPU at hand; all GPU tests, compute-sanitizer, benchmark
+	@PYTHON=$(RUN) tests/run_gpu.sh
+
 bench: $(VENV)/.test-requirements ## speed of training and rendering; see tests/bench/README.md
 	@$(RUN) -m tests.bench.train
 

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 PARTS=${PARTS:-build tests memcheck racecheck bench}
 EXTENSION=submodules/diff-gaussian-rasterization
-BUILT=${BUILT:-build/gpu}
+BUILT=${BUILT:-.build/gpu}
 DATA=${DATA:-data/bench}
 export PYTHONPATH="$PWD/$BUILT:$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
 failed=""

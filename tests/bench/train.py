@@ -157,13 +157,14 @@ def time_training(
         if step % steps == 0
     ]
     seconds = [after - before for before, after in itertools.pairwise(marks)][effort.warm_up :]
-    memory = None if device.type == "cpu" else peak_beside_frames(dataset, device)
+    memory = None if device.type == "cpu" else peak_beside_frames(dataset, device, are_there=steps > 1)
     return summarise_rates(seconds, steps * batch), memory
 
 
-def peak_beside_frames(dataset: HeadDataset, device: torch.device) -> float:
+def peak_beside_frames(dataset: HeadDataset, device: torch.device, are_there: bool) -> float:
+    """MiB of GPU memory at most, less the frames that lie there."""
     frames = len(dataset) * 4 * dataset.images.width * dataset.images.height + dataset.vertices.nbytes
-    return round((torch.cuda.max_memory_allocated(device) - frames) / 2**20, 1)
+    return round((torch.cuda.max_memory_allocated(device) - (frames if are_there else 0)) / 2**20, 1)
 
 
 def time_rendering(

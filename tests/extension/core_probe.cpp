@@ -2,6 +2,7 @@
 // float32).
 #include "core/binding.h"
 #include "core/ellipse.h"
+#include "core/swept_splat.h"
 #include "cpu/lanes.h"
 
 using namespace gaussian_rasterization;
@@ -26,6 +27,12 @@ extern "C" {
 
 // splat: x, y, xx, xy, yy, opacity.
 double alpha_at(const double* splat, double x, double y) { return contribution(splat_of(splat), x, y).alpha; }
+double swept_alpha_at(const double* splat, double x, double y) {
+  return contribution(swept(splat_of(splat)), x, y).alpha;
+}
+std::uint32_t parts_of_tile(const double* splat, double x, double y) {
+  return parts_reached<8, 4>(splat_of(splat), x, y);
+}
 int decide_step(double alpha, double transmittance) { return static_cast<int>(decide(alpha, transmittance)); }
 double least_form(const double* splat, double x0, double x1, double y0, double y1) {
   return minimum_over_rectangle(ellipse_of(splat_of(splat)), x0, x1, y0, y1);

@@ -163,6 +163,32 @@ def test_a_thin_diagonal_ellipse_skips_the_tiles_of_its_box_that_it_passes_by(co
     assert lists == [(0, 1), (0, 2), (1, 3), (2, 3)]
 
 
+@FUZZ
+@given(splats(), st.integers(0, WIDTH - 1), st.integers(0, HEIGHT - 1))
+def test_a_swept_splat_has_the_alpha_of_its_splat(core: ctypes.CDLL, splat: np.ndarray, x: int, y: int) -> None:
+    core.alpha_at.restype = core.swept_alpha_at.restype = ctypes.c_double
+    pixel = (pointer(splat), ctypes.c_double(x), ctypes.c_double(y))
+    assert core.swept_alpha_at(*pixel) == pytest.approx(core.alpha_at(*pixel), rel=1e-9, abs=1e-12)
+
+
+@FUZZ
+@given(splats(), st.integers(0, WIDTH // TILE), st.integers(0, HEIGHT // TILE))
+def test_every_part_of_a_tile_with_a_reached_pixel_has_its_bit(
+    core: ctypes.CDLL, splat: np.ndarray, column: int, row: int
+) -> None:
+    """And no part that the least form over its pixels' rectangle keeps out."""
+    core.least_form.restype = core.cutoff_of.restype = ctypes.c_double
+    core.parts_of_tile.restype = ctypes.c_uint32
+    mask, x, y = reached(splat), column * TILE, row * TILE
+    parts = core.parts_of_tile(pointer(splat), ctypes.c_double(x), ctypes.c_double(y))
+    for part in range(8):
+        x0, y0 = x + part % 2 * 8, y + part // 2 * 4
+        has_bit = bool(parts >> part & 1)
+        assert has_bit or not mask[y0 : y0 + 4, x0 : x0 + 8].any()
+        least = core.least_form(pointer(splat), *map(ctypes.c_double, (x0, x0 + 7, y0, y0 + 3)))
+        assert has_bit == (least <= core.cutoff_of(pointer(splat)))
+
+
 @pytest.mark.parametrize(("low", "high"), [(-1e30, 1e30), (-math.inf, math.inf), (-1e300, 3.0)])
 def test_whole_numbers_stay_inside_their_range(core: ctypes.CDLL, low: float, high: float) -> None:
     first, last = range_of(core.whole_numbers, ctypes.c_double(low), ctypes.c_double(high), 0, 9)

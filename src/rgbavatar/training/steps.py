@@ -51,7 +51,7 @@ def _run_fused(
     trainer: Trainer, dataset: HeadDataset, order: Iterable[Tensor], stop: Callable[[], bool]
 ) -> Iterator[StepReport]:
     settings = trainer.config.training
-    bank = open_bank(dataset, trainer.device, settings.frame_memory_gib * _GIB, MAX_ROWS, settings.batch_size)
+    bank = open_bank(dataset, trainer.device, _frame_budget(trainer), MAX_ROWS, settings.batch_size)
     training = FusedTraining(trainer, bank)
     running: Stretch | None = None
     for positions in _stretches(order, settings, trainer.images_seen, bank.rows):
@@ -77,6 +77,12 @@ def _run_fused(
         yield from reports  # while the device goes on
     if running is not None:
         yield from fused_reports(trainer, dataset, running, training.finish(running))
+
+
+def _frame_budget(trainer: Trainer) -> float:
+    """Bytes of GPU memory for frames: as configured, but no more than half of what is free, for the rest is needed too."""
+    free, _ = torch.cuda.mem_get_info(trainer.device)
+    return min(trainer.config.training.frame_memory_gib * _GIB, free / 2)
 
 
 def _read_part(trainer: Trainer, dataset: HeadDataset, positions: Tensor) -> Batch:
