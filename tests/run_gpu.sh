@@ -5,6 +5,7 @@
 #   tests/run_gpu.sh                     # with .venv, made by `make setup`
 #   PYTHON=python3 tests/run_gpu.sh      # with another interpreter that has the requirements
 #   PARTS="tests bench" tests/run_gpu.sh # some parts of: build tests memcheck racecheck bench curves
+#   PIP_FLAGS=--no-build-isolation ...   # where there is no network: needs setuptools 77 or newer, and ninja
 set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
@@ -33,7 +34,7 @@ sanitize() { # sanitize TOOL: the small cases; a test that watches the timing of
 
 build() {
     rm -rf "$BUILT"
-    GAUSSIAN_RASTERIZATION_CUDA=1 "$PYTHON" -m pip install --quiet --no-build-isolation --no-deps --target "$BUILT" "./$EXTENSION"
+    GAUSSIAN_RASTERIZATION_CUDA=1 "$PYTHON" -m pip install --quiet --no-deps ${PIP_FLAGS:-} --target "$BUILT" "./$EXTENSION"
 }
 
 part build build

@@ -216,14 +216,3 @@ def test_pinned_stores_read_the_same_into_pinned_memory(paths: list[Path]) -> No
     moved = held.to(torch.device("cuda", 0))
     assert torch.equal(moved.read(indices).cpu(), expected)
     streamed.close()
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_images_can_be_decoded_into_the_memory_of_a_gpu(paths: list[Path]) -> None:
-    device = torch.device("cuda", 0)
-    held = stream_images(paths, pin_memory=True).start_preload(device).finish()
-    assert held.pixels.device == device
-    found = held.read(torch.tensor([5, 0, 3]))
-    assert found.device == device
-    np.testing.assert_array_equal(found.cpu(), np.stack([noise(5), noise(0), noise(3)]))

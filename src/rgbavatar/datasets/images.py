@@ -30,7 +30,6 @@ PNG_TAIL_BYTES = 1024  # some writers leave a few bytes after the last chunk
 RGBA_COLOR_TYPE = 6
 COLOR_TYPES = {0: "grey", 2: "RGB without alpha", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 LOCKED_BYTES = 5 * 1024  # zlib gives the interpreter's lock away for more
-_CPU = torch.device("cpu")
 EXPORT_HINT = "export it again as 8-bit RGBA with the head's mask as alpha"
 
 
@@ -168,7 +167,7 @@ class PreloadedImages:
 
     def to(self, device: torch.device) -> PreloadedImages:
         """The same images with `pixels` on `device`."""
-        return PreloadedImages(self.pixels.to(device), self._pin_memory and device == _CPU)
+        return PreloadedImages(self.pixels.to(device), self._pin_memory and device.type == "cpu")
 
     def close(self) -> None:
         """Nothing to end: the threads that decoded are gone."""
@@ -201,11 +200,12 @@ class StreamedImages:
         finish_all(self._decode_into(out, indices.tolist()), len(indices), None)
         return out
 
-    def start_preload(self, device: torch.device = _CPU) -> PendingImages:
-        """Begin to decode all images into memory on `device`."""
-        pixels = torch.empty(self._size_of(len(self)), dtype=torch.uint8, device=device)
-        held = PreloadedImages(pixels, self._pin_memory and device == _CPU)
-        return PendingImages(self, held, self._decode_into(pixels, range(len(self))))
+    def start_preload(self) -> PendingImages:
+        """Begin to decode all images into memory."""
+        pixels = torch.empty(self._size_of(len(self)), dtype=torch.uint8)
+        return PendingImages(
+            self, PreloadedImages(pixels, self._pin_memory), self._decode_into(pixels, range(len(self)))
+        )
 
     def _size_of(self, count: int) -> tuple[int, int, int, int]:
         return (count, self._height, self._width, 4)
@@ -213,14 +213,11 @@ class StreamedImages:
     def _decode_into(self, out: Tensor, indices: Iterable[int]) -> list[Future[None]]:
         """Have the threads fill out [B, H, W, 4] with the images at `indices`."""
 
-        def decode(slot: int, index: int) -> None:
-            image = decode_rgba(self.paths[index], self._width, self._height)
-            if view is None:
-                out[slot].copy_(torch.from_numpy(image))
-            else:
-                view[slot] = image
+        view = out.numpy()  # torch would copy with threads of its own for each of ours
 
-        view = out.numpy() if out.device == _CPU else None  # torch would copy with threads of its own for each of ours
+        def decode(slot: int, index: int) -> None:
+            view[slot] = decode_rgba(self.paths[index], self._width, self._height)
+
         return [self._pool.submit(decode, slot, index) for slot, index in enumerate(indices)]
 
     def to(self, device: torch.device) -> StreamedImages:

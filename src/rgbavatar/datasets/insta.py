@@ -24,7 +24,6 @@ from rgbavatar.geometry.camera import Camera
 from rgbavatar.templates.base import HeadTemplate
 
 IMAGES, CHECKPOINT = "images", "checkpoint"
-_CPU = torch.device("cpu")
 SHAPE_TOLERANCE = 0.1
 """Largest difference of identity coefficients within a subject, in standard deviations of the model: under half a
 millimetre of vertex motion. Trackers fix the identity for a video; a larger change means that files of several runs
@@ -37,16 +36,15 @@ def load_insta(
     *,
     preload: bool,
     pin_memory: bool,
-    image_device: torch.device = _CPU,
     split: Split = Split.ALL,
     test_frames: int = 0,
     progress: Progress | None = None,
 ) -> HeadDataset:
     """Load the subject in `folder` (data_dir/subject), or one split of it, posed with `template`.
 
-    preload: hold the images in memory, that of `image_device`, instead of decoding them at each read. pin_memory: what lies
-    on the CPU is handed out page-locked, for copies to a GPU. The identity is that of the subject's first frame, whatever
-    the split. All files are checked, also those outside the split. Raises DataError naming the file.
+    preload: hold the images in memory instead of decoding them at each read. pin_memory: hand them out page-locked, for
+    copies to a GPU. The identity is that of the subject's first frame, whatever the split. All files are checked, also
+    those outside the split. Raises DataError naming the file.
     """
     check_subject_folder(folder)
     images = find_numbered_files(folder / IMAGES, ".png")
@@ -58,7 +56,7 @@ def load_insta(
     store = StreamedImages(paths, width, height, pin_memory, default_workers())
     with ExitStack() as on_error:
         on_error.callback(store.close)
-        pending = store.start_preload(image_device) if preload else None
+        pending = store.start_preload() if preload else None
         frames = [read_frame_file(frame_files[n]) for n in numbers]  # keeps one core busy, the images the others
         check_frames([frame_files[n] for n in numbers], frames, width, height, template)
         held = pending.finish(progress) if pending else store

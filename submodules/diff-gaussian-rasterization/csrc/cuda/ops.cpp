@@ -1,5 +1,5 @@
 // The CUDA kernels under the operators' schemas: float32, on the current stream of the tensors' device, memory from
-// torch's allocator. With bindings_cpu.cpp, the only file of the library that includes torch.
+// torch's allocator. With bindings_cpu.cpp and fused/ops.cpp, the only file of the library that includes torch.
 #include <ATen/Functions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>

@@ -126,6 +126,7 @@ __device__ __forceinline__ void sweep_backward(const SweepArguments& a, const Ti
   auto* moments = reinterpret_cast<float*>(a.lists.moments);
   const float middle_x = pixel.warp_x + kCentreX, middle_y = pixel.warp_y + kCentreY;
   OpenPixel state(pixel.inside);
+  __syncwarp();  // the bits that the forward sweep's first lane left are then there for all
   int row = 0;
   std::uint32_t splat_of_row = 0;
   float centre_x = 0.0f, centre_y = 0.0f;
