@@ -14,6 +14,7 @@ from gaussian_rasterization import fused
 from torch import Tensor
 
 from rgbavatar.geometry.camera import Camera
+from rgbavatar.model.avatar import parameters_in_order
 from rgbavatar.trained import TrainedAvatar
 
 _HEADROOM = 1.5  # of the buffers over the largest picture seen
@@ -38,19 +39,10 @@ class PictureRenderer:
     """Renders one avatar. Each size of batch and picture gets memory and a graph of its own when it first comes."""
 
     def __init__(self, avatar: TrainedAvatar) -> None:
-        base, basis = avatar.model.base, avatar.model.basis
         self._avatar = avatar
-        halves = [tensor.detach().half() for tensor in (basis.mean, basis.rotation, basis.sh)]
-        rest = [base.mean, base.rotation, base.sh, base.log_scale, base.opacity_logit]
-        network = list(avatar.model.network.parameters())
-        self._values = [*(tensor.detach() for tensor in rest), *halves, *(tensor.detach() for tensor in network)]
-        binding = avatar.binding
-        self._mesh = fused.Mesh(
-            binding.faces.int(),
-            binding.tangents,
-            binding.face_ids.int().contiguous(),
-            binding.barycentrics.contiguous(),
-        )
+        values = [value.detach() for value in parameters_in_order(avatar.model)]
+        self._values = [value.half() if value.ndim == 3 else value for value in values]  # [K, N, D]: the bases
+        self._mesh = avatar.binding.to_fused()
         self._lanes: dict[tuple[int, int, int, int], list[_Lane]] = {}
         self._turn = 0
 

@@ -14,7 +14,8 @@ from rgbavatar.config import Config
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.errors import TrainingError
 from rgbavatar.geometry.camera import Camera
-from rgbavatar.training.adam_clock import moments_in_order, parameters_in_order
+from rgbavatar.model.avatar import parameters_in_order
+from rgbavatar.training.adam_clock import moments_in_order
 from rgbavatar.training.frame_bank import open_bank
 from rgbavatar.training.fused import MAX_ROWS, FusedTraining, supports
 from rgbavatar.training.samplers import EpochSampler

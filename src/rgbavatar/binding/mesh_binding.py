@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from gaussian_rasterization import bind_to_mesh
+from gaussian_rasterization.fused import Mesh
 from torch import Tensor
 
 from rgbavatar.binding.uv_raster import rasterize_uv
@@ -44,6 +45,10 @@ class MeshBinding:
         """The same binding with its tensors on `device`."""
         tensors = (self.faces, self.tangents, self.face_ids, self.barycentrics)
         return MeshBinding(*(tensor.to(device) for tensor in tensors))
+
+    def to_fused(self) -> Mesh:
+        """The binding as the extension's fused path takes it."""
+        return Mesh(self.faces.int(), self.tangents, self.face_ids.int(), self.barycentrics)
 
     def select(self, indices: Tensor) -> MeshBinding:
         """The binding of the Gaussians at `indices` [M] int64."""

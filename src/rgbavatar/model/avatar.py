@@ -78,3 +78,10 @@ class AvatarModel(nn.Module):
                 state[name] = state[name][:, indices]
         chosen.load_state_dict(state)
         return chosen
+
+
+def parameters_in_order(model: AvatarModel) -> list[Tensor]:
+    """The tensors of an avatar in the order of gaussian_rasterization.fused.VALUES."""
+    base, basis = model.base, model.basis
+    tensors = [base.mean, base.rotation, base.sh, base.log_scale, base.opacity_logit]
+    return [*tensors, basis.mean, basis.rotation, basis.sh, *model.network.parameters()]

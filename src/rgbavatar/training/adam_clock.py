@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from rgbavatar.config import OptimizerConfig
-from rgbavatar.model.avatar import AvatarModel
 from rgbavatar.training.optimizer import BETAS, Adam, learning_rates
 
 _RATE_ORDER = (
@@ -57,20 +55,7 @@ class AdamClock:
         return [*corrected, *(1.0 / math.sqrt(1.0 - BETAS[1] ** count) for count in (base, bases))]
 
 
-def parameters_in_order(model: AvatarModel) -> list[Tensor]:
-    """The tensors of an avatar in the order of gaussian_rasterization.fused.VALUES."""
-    base, basis = model.base, model.basis
-    tensors = [base.mean, base.rotation, base.sh, base.log_scale, base.opacity_logit]
-    return [*tensors, basis.mean, basis.rotation, basis.sh, *model.network.parameters()]
-
-
 def moments_in_order(optimizer: Adam, parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Adam's averages and squares of the parameters; they are contiguous like those."""
     states = [optimizer.state_of(parameter) for parameter in parameters]
     return [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states]
-
-
-def detached(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The same memory without a graph."""
-    with torch.no_grad():
-        return [tensor.detach() for tensor in tensors]

@@ -13,9 +13,9 @@ import torch
 from gaussian_rasterization import fused
 from torch import Tensor
 
-from rgbavatar.binding.mesh_binding import MeshBinding
 from rgbavatar.config import Config
-from rgbavatar.training.adam_clock import AdamClock, detached, moments_in_order, parameters_in_order
+from rgbavatar.model.avatar import parameters_in_order
+from rgbavatar.training.adam_clock import AdamClock, moments_in_order
 from rgbavatar.training.frame_bank import FrameBank
 from rgbavatar.training.trainer import Trainer
 
@@ -66,7 +66,7 @@ class FusedTraining:
         self._device = trainer.device
         self._batch = trainer.config.training.batch_size
         self._own = trainer.processes.part(self._batch)
-        self._mesh = _mesh(trainer.binding)
+        self._mesh = trainer.binding.to_fused()
         self._schedule = self._empty_schedule(self._device)
         self._clock = AdamClock(trainer.optimizer)
         self._memory = self._make_memory()
@@ -204,7 +204,7 @@ class FusedTraining:
         averages, squares = moments_in_order(trainer.optimizer, values)
         length = fused.exchange_length(trainer.binding.count, images)
         return fused.TrainingMemory(
-            values=detached(values),
+            values=[value.detach() for value in values],
             averages=averages,
             squares=squares,
             seen=trainer.color_init.seen,
@@ -217,10 +217,6 @@ class FusedTraining:
 
 
 _NOTHING = torch.empty(0, dtype=torch.uint8)
-
-
-def _mesh(binding: MeshBinding) -> fused.Mesh:
-    return fused.Mesh(binding.faces.int(), binding.tangents, binding.face_ids.int(), binding.barycentrics)
 
 
 def _tensors(schedule: fused.Schedule) -> tuple[Tensor, Tensor, Tensor]:
