@@ -13,12 +13,19 @@ def main() -> None:
     arguments = parser.parse_args()
 
     with heavy_imports():
-        from rgbavatar.datasets.base import Split
+        import torch
+
+        from rgbavatar.config import Config
+        from rgbavatar.datasets.base import HeadDataset, Split
+        from rgbavatar.subject import load_subject
         from rgbavatar.training.job import training_job
         from rgbavatar.training.offline import train_offline
 
-    with training_job(arguments, Split(arguments.split), arguments.preload) as job:
-        job.report(train_offline(job.trainer, job.dataset, job.run, job.log, job.device))
+    def open_frames(config: Config, device: torch.device) -> HeadDataset:
+        return load_subject(config, arguments.subject, Split(arguments.split), device, arguments.preload)
+
+    with training_job(arguments, open_frames) as job:
+        job.report(train_offline(job.trainer, job.frames, job.run, job.log, job.device))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,37 @@
 #!/usr/bin/env python3
-"""Train an avatar while its video plays: a tracked subject is replayed in order at the rate of the video."""
+"""Train an avatar while its video plays: a tracked subject is replayed, or a folder watched that a tracker is writing."""
 
 from rgbavatar.cli import add_training_arguments, heavy_imports, make_parser, positive, run_script
 
 
 def main() -> None:
     """Parse, build, run."""
-    parser = make_parser("Train an avatar while its video plays: a tracked subject is replayed in order.")
+    parser = make_parser("Train an avatar while its video plays.")
     add_training_arguments(parser, "config/online.yaml")
-    parser.add_argument("--video_fps", type=positive, default=25.0, help="frames that arrive in a second")
+    parser.add_argument(
+        "--source",
+        default="replay",
+        help="replay: the subject, as it was recorded; watch:DIR: what a tracker writes there",
+    )
+    parser.add_argument("--video_fps", type=positive, default=25.0, help="frames that arrive in a second of a replay")
+    parser.add_argument("--view", action="store_true", help="keep preview.png in the run's folder up to date")
     arguments = parser.parse_args()
 
     with heavy_imports():
-        from rgbavatar.datasets.base import Split
+        import torch
+
+        from rgbavatar.config import Config
+        from rgbavatar.datasets.stream import FrameSource
+        from rgbavatar.subject import open_source
         from rgbavatar.training.job import training_job
         from rgbavatar.training.online import train_online
 
-    with training_job(arguments, Split.TRAIN, preload=False) as job:
-        job.report(train_online(job.trainer, job.dataset, job.run, job.log, job.device, arguments.video_fps))
+    def open_frames(config: Config, device: torch.device) -> FrameSource:
+        return open_source(config, arguments.source, arguments.subject, arguments.video_fps)
+
+    with training_job(arguments, open_frames) as job:
+        report = train_online(job.trainer, job.frames, job.run, job.log, resumes=arguments.resume, view=arguments.view)
+        job.report(report.speed, report.lines())
 
 
 if __name__ == "__main__":

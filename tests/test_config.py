@@ -88,3 +88,14 @@ def test_a_wrong_override_is_refused(override: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.yaml: cannot be read"):
         load_config(tmp_path / "nothing.yaml")
+
+
+def test_pools_cannot_both_be_forced() -> None:
+    with pytest.raises(ConfigError, match=r"online\.force_local and online\.force_global are both true"):
+        override_config(Config(), ["online.force_local=true", "online.force_global=true"])
+
+
+def test_a_run_of_an_earlier_version_is_read_where_a_retired_key_did_nothing() -> None:
+    assert config_from_dict({"online": {"post_process_images": 0}}, "x") == Config()
+    with pytest.raises(ConfigError, match=r"unknown key online\.post_process_images"):
+        config_from_dict({"online": {"post_process_images": 10}}, "x")

@@ -23,6 +23,9 @@ def _setting(default: Any, low: float | None = None, high: float | None = None, 
     return field(default=default, metadata={"low": low, "high": high, "choices": choices})
 
 
+_RETIRED = {"online.post_process_images": 0}
+
+
 @dataclass(frozen=True)
 class DatasetConfig:
     """Which frames: data_dir/SUBJECT, the last test_frames of it held out."""
@@ -84,14 +87,31 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class OnlineConfig:
-    """The pools of frames that online training draws from."""
+    """The pools of frames that online training draws from, and how long it waits for what; config/online.yaml explains them."""
 
     local_frames: int = _setting(150, low=1)
     local_age_coefficient: float = _setting(1.0, low=0, high=100)
     global_frames: int = _setting(1_000, low=1)
     global_share: float = _setting(0.7, low=0, high=1)
     global_ramp_frames: int = _setting(1_000, low=1)
-    post_process_images: int = _setting(0, low=0)
+    global_weighting: str = _setting("uniform", choices=("uniform", "error"))
+    error_uniform_share: float = _setting(0.2, low=0, high=1)
+    force_opt_current: bool = False
+    force_local: bool = False
+    force_global: bool = False
+    steps_per_frame: float = _setting(6.0, low=0.01)
+    network_decay: float = _setting(0.02, low=0, high=0.5)
+    mean_decay_frames: int = _setting(1_000, low=1)
+    post_process_epochs: int = _setting(0, low=0)
+    checkpoint_seconds: float = _setting(30.0, low=0.1)
+    stall_seconds: float = _setting(30.0, low=0.1)
+    broken_seconds: float = _setting(2.0, low=0.0)
+    save_patience_seconds: float = _setting(600.0, low=0)
+    record_samples: bool = True
+
+    def __post_init__(self) -> None:
+        if self.force_local and self.force_global:
+            raise ConfigError("online.force_local and online.force_global are both true; expected one of them at most")
 
 
 @dataclass(frozen=True)
@@ -175,11 +195,17 @@ def _build(kind: type, settings: Any, prefix: str, source: str) -> Any:
         raise ConfigError(f"{source}: {prefix[:-1]}: found {settings!r}, expected a section of keys")
     hints = get_type_hints(kind)
     fields = {item.name: item for item in dataclasses.fields(kind)}
+    settings = {key: value for key, value in settings.items() if not _is_retired(prefix + str(key), value)}
     for key in settings:
         if key not in fields:
             raise ConfigError(f"{source}: unknown key {prefix}{key}{_suggest(str(key), prefix, fields)}")
     values = {key: _convert(hints[key], fields[key], value, prefix + key, source) for key, value in settings.items()}
     return kind(**values)
+
+
+def _is_retired(key: str, value: Any) -> bool:
+    """Whether a key is one of an earlier version, at the default it had then: runs of that version are still read."""
+    return key in _RETIRED and value == _RETIRED[key]
 
 
 def _suggest(key: str, prefix: str, fields: dict[str, Any]) -> str:

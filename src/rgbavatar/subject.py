@@ -1,4 +1,4 @@
-"""Loading what a configuration names: the head template, and a subject posed with it."""
+"""Opening what a configuration names: the head template, a subject posed with it, a stream of frames."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from tqdm import tqdm
 from rgbavatar.config import Config
 from rgbavatar.datasets.base import HeadDataset, Split
 from rgbavatar.datasets.insta import load_insta
+from rgbavatar.datasets.stream import FrameSource, ReplaySource
+from rgbavatar.datasets.watch import WatchSource
+from rgbavatar.errors import ConfigError
 from rgbavatar.templates.base import HeadTemplate
 from rgbavatar.templates.flame import load_flame
 
@@ -45,3 +48,18 @@ def load_subject(
             test_frames=config.dataset.test_frames,
             progress=progress,
         )
+
+
+def open_source(config: Config, source: str, subject: str, frames_per_second: float) -> FrameSource:
+    """The stream that --source names: `replay`, of the training frames of a subject, or `watch:DIR`.
+
+    Raises ConfigError for another name, DataError, TemplateError.
+    """
+    kind, _, folder = source.partition(":")
+    if source == "replay":
+        dataset = load_subject(config, subject, Split.TRAIN, torch.device("cpu"), preload=False)
+        return ReplaySource(dataset, frames_per_second)
+    if kind != "watch" or not folder:
+        raise ConfigError(f"--source {source}: expected replay or watch:DIR")
+    online = config.online
+    return WatchSource(Path(folder), load_template(config), online.broken_seconds, online.stall_seconds)

@@ -9,7 +9,7 @@ import torch
 
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.geometry.camera import Camera
-from rgbavatar.training.frame_bank import ResidentFrames, RingFrames, open_bank
+from rgbavatar.training.frame_bank import RecordedFrames, ResidentFrames, RingFrames
 from tests.helpers.tiny_subject import SIZE, tiny_dataset
 
 pytestmark = pytest.mark.gpu
@@ -33,7 +33,7 @@ def many_cameras(dataset: HeadDataset) -> HeadDataset:
 @pytest.mark.parametrize("one_camera", [True, False])
 def test_a_slot_holds_the_frame_that_was_placed_there(device: torch.device, budget: float, one_camera: bool) -> None:
     dataset = tiny_dataset() if one_camera else many_cameras(tiny_dataset())
-    bank = open_bank(dataset, device, budget, rows=3, batch=4)
+    bank = RecordedFrames(dataset, 3).open_bank(device, budget, 4)
     random = torch.Generator().manual_seed(0)
     for _ in range(5):  # more often than a ring has parts
         positions = torch.randint(len(dataset), (bank.rows, 4), generator=random)
@@ -49,9 +49,9 @@ def test_a_slot_holds_the_frame_that_was_placed_there(device: torch.device, budg
 
 def test_the_budget_decides(device: torch.device) -> None:
     dataset = tiny_dataset()
-    assert isinstance(open_bank(dataset, device, PLENTY, rows=3, batch=4), ResidentFrames)
+    assert isinstance(RecordedFrames(dataset, 3).open_bank(device, PLENTY, 4), ResidentFrames)
     frame = 4 * SIZE * SIZE + dataset.vertices[0].nbytes + dataset.codes[0].nbytes
-    ring = open_bank(dataset, device, 11 * frame, rows=3, batch=2)
+    ring = RecordedFrames(dataset, 3).open_bank(device, 11 * frame, 2)
     assert isinstance(ring, RingFrames)
     assert ring.rows == 2
 
@@ -60,7 +60,7 @@ def test_an_image_is_read_once(device: torch.device) -> None:
     dataset, read = tiny_dataset(), []
     plain = dataset.images.read
     dataset.images.read = lambda indices: (read.extend(indices.tolist()), plain(indices))[1]  # type: ignore[method-assign]
-    bank = open_bank(dataset, device, PLENTY, rows=3, batch=4)
+    bank = RecordedFrames(dataset, 3).open_bank(device, PLENTY, 4)
     for _ in range(3):
         bank.place(torch.arange(12).view(3, 4), slice(0, 4))
     assert sorted(read) == list(range(12))
@@ -70,5 +70,5 @@ def test_a_process_reads_its_own_images_alone(device: torch.device) -> None:
     dataset, read = tiny_dataset(), []
     plain = dataset.images.read
     dataset.images.read = lambda indices: (read.extend(indices.tolist()), plain(indices))[1]  # type: ignore[method-assign]
-    open_bank(dataset, device, 0.0, rows=1, batch=4).place(torch.tensor([[3, 1, 4, 5]]), slice(2, 4))
+    RecordedFrames(dataset, 1).open_bank(device, 0.0, 4).place(torch.tensor([[3, 1, 4, 5]]), slice(2, 4))
     assert read == [4, 5]

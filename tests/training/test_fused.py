@@ -16,8 +16,8 @@ from rgbavatar.errors import TrainingError
 from rgbavatar.geometry.camera import Camera
 from rgbavatar.model.avatar import parameters_in_order
 from rgbavatar.training.adam_clock import moments_in_order
-from rgbavatar.training.frame_bank import open_bank
-from rgbavatar.training.fused import MAX_ROWS, FusedTraining, supports
+from rgbavatar.training.frame_bank import MAX_ROWS, RecordedFrames
+from rgbavatar.training.fused import FusedTraining, supports
 from rgbavatar.training.samplers import EpochSampler
 from rgbavatar.training.step_report import PlainReport, StepReport
 from rgbavatar.training.steps import run_steps
@@ -61,7 +61,7 @@ def train(
     size = config.training.batch_size
     sampler = EpochSampler(len(dataset), 0)
     order = [sampler.positions(step * size, size) for step in range(steps)]
-    return trainer, list(run_steps(trainer, dataset, order, lambda: False))
+    return trainer, list(run_steps(trainer, RecordedFrames(dataset), order, lambda: False))
 
 
 def averages(trainer: Trainer) -> list[Tensor]:
@@ -148,9 +148,9 @@ def test_a_last_batch_of_another_size_and_a_change_of_path_keep_the_count() -> N
     dataset, config = tiny_dataset(), tiny_config(bases_after=8)
     trainer = new_trainer(config, dataset)
     order = [torch.arange(4), torch.arange(4, 8), torch.arange(3), torch.arange(4), torch.arange(4)]
-    reports = list(run_steps(trainer, dataset, order, lambda: False))
+    reports = list(run_steps(trainer, RecordedFrames(dataset), order, lambda: False))
     expected = new_trainer(plain(config), dataset)
-    expected_reports = list(run_steps(expected, dataset, order, lambda: False))
+    expected_reports = list(run_steps(expected, RecordedFrames(dataset), order, lambda: False))
     assert [r.images_seen for r in reports] == [r.images_seen for r in expected_reports] == [4, 8, 11, 15, 19]
     counts = [float(trainer.optimizer.state_of(p)["step"]) for p in parameters_in_order(trainer.model)]
     assert counts == [5.0] * 5 + [3.0] * 9
@@ -163,7 +163,7 @@ def test_training_stops_where_the_last_report_stands() -> None:
     trainer = new_trainer(tiny_config(bases_after=0), dataset)
     order = [torch.arange(4)] * 200
     asked = iter([False, True])  # before the first stretch, and after it
-    reports = list(run_steps(trainer, dataset, order, lambda: next(asked)))
+    reports = list(run_steps(trainer, RecordedFrames(dataset), order, lambda: next(asked)))
     assert len(reports) == MAX_ROWS
     assert reports[-1].images_seen == trainer.images_seen
 
@@ -173,10 +173,18 @@ def test_a_run_that_is_stopped_and_resumed_draws_what_one_that_was_not_does() ->
     straight, _ = train(config, dataset, 12)
     trainer = new_trainer(config, dataset)
     sampler = EpochSampler(len(dataset), 0)
-    list(run_steps(trainer, dataset, [sampler.positions(4 * step, 4) for step in range(5)], lambda: False))
+    list(
+        run_steps(
+            trainer, RecordedFrames(dataset), [sampler.positions(4 * step, 4) for step in range(5)], lambda: False
+        )
+    )
     resumed = new_trainer(config, dataset)
     resumed.restore(trainer.checkpoint())
-    list(run_steps(resumed, dataset, [sampler.positions(4 * step, 4) for step in range(5, 12)], lambda: False))
+    list(
+        run_steps(
+            resumed, RecordedFrames(dataset), [sampler.positions(4 * step, 4) for step in range(5, 12)], lambda: False
+        )
+    )
     elsewhere, _ = train(plain(config), dataset, 12)
     assert_no_further_apart(resumed, straight, elsewhere, new_trainer(config, dataset))
     state = straight.generators["background"].get_state()
@@ -215,7 +223,7 @@ def test_divergence_is_seen() -> None:
     dataset = tiny_dataset()
     trainer = new_trainer(tiny_config(), dataset)
     trainer.model.base.mean.data[3] = float("nan")
-    [report] = run_steps(trainer, dataset, [torch.arange(4)], lambda: False)
+    [report] = run_steps(trainer, RecordedFrames(dataset), [torch.arange(4)], lambda: False)
     assert report.num_invalid() == 4
     with pytest.raises(TrainingError, match="4 Gaussians"):
         trainer.check_finite(report)
@@ -225,7 +233,7 @@ def test_no_step_waits_for_the_host() -> None:
     """Between the first stretch and the last, only the end of a stretch is waited for: torch names every other wait."""
     dataset = tiny_dataset()
     trainer = new_trainer(tiny_config(bases_after=0, checkpoint_every=10**6, picture_every=10**6), dataset)
-    bank = open_bank(dataset, CUDA, 1e9, MAX_ROWS, 4)
+    bank = RecordedFrames(dataset).open_bank(CUDA, 1e9, 4)
     training = FusedTraining(trainer, bank)
     first = training.prepare(torch.arange(8).view(2, 4), None)
     training.launch(first)  # records the graphs

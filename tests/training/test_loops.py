@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import threading
@@ -11,13 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.errors import DataError, Stopped, TrainingError
 from rgbavatar.io.checkpoint import load_checkpoint
 from rgbavatar.io.metrics_log import NullLog
 from rgbavatar.io.run_dir import RunDir
 from rgbavatar.training.offline import train_offline
-from rgbavatar.training.online import train_online
 from rgbavatar.training.prefetch import Prefetcher
 from rgbavatar.training.stop_signal import StopSignal
 from rgbavatar.training.trainer import StepReport, Trainer
@@ -112,35 +109,6 @@ def test_divergence_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch: 
     with pytest.raises(TrainingError):
         train_offline(trainer, dataset, RunDir(tmp_path), NullLog(), CPU)
     assert load_checkpoint(tmp_path / "checkpoint.pt").images_seen == 16
-
-
-def test_online_training_takes_frames_by_the_clock(tmp_path: Path) -> None:
-    """10 frames a second and a step of half a second: five frames more at each step, all 12 at the third."""
-    dataset = tiny_dataset()
-    trainer = tiny_trainer(tiny_config(bases_after=0), dataset)
-    ticks = iter(step * 0.5 for step in range(-1, 1000))
-    seen: list[int] = []
-    plain_batch = dataset.batch
-
-    class Watched(HeadDataset):
-        def batch(self, indices: Tensor, device: torch.device) -> Batch:
-            seen.append(int(indices.max()))
-            return plain_batch(indices, device)
-
-    watched = Watched(**{field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)})
-    speed = train_online(trainer, watched, RunDir(tmp_path), NullLog(), CPU, 10.0, clock=lambda: next(ticks))
-    assert speed.images == 12
-    assert seen[0] <= 5
-    assert load_checkpoint(tmp_path / "checkpoint.pt").images_seen == 12
-
-
-def test_online_training_goes_on_after_the_stream_if_asked(tmp_path: Path) -> None:
-    dataset = tiny_dataset()
-    config = tiny_config(bases_after=0)
-    config = dataclasses.replace(config, online=dataclasses.replace(config.online, post_process_images=20))
-    trainer = tiny_trainer(config, dataset)
-    speed = train_online(trainer, dataset, RunDir(tmp_path), NullLog(), CPU, 1e9)
-    assert speed.images == 24
 
 
 def test_the_prefetcher_keeps_the_order() -> None:

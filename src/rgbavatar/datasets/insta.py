@@ -144,18 +144,30 @@ def check_frames(
     paths: Sequence[Path], frames: Sequence[TrackedFrame], width: int, height: int, template: HeadTemplate
 ) -> None:
     """Raise DataError naming the first frame that does not fit the images' size, the template or the other frames."""
-    try:
-        compute_features(template, join_frames(frames[:1]))
-    except DataError as error:
-        raise DataError(f"{paths[0]}: {error}; name the template it was tracked with in template.path") from error
+    check_first_frame(paths[0], frames[0], template)
     for path, frame in zip(paths, frames, strict=True):
-        if (frame.height, frame.width) != (height, width):
-            raise DataError(
-                f"{path}: img_size is ({frame.height}, {frame.width}) (height, width), expected ({height}, {width}) as "
-                f"the images have; use the images that were tracked"
-            )
-        _check_widths(path, frame, frames[0])
-        _check_identity(path, frame, paths[0], frames[0])
+        check_frame(path, frame, paths[0], frames[0], width, height)
+
+
+def check_first_frame(path: Path, frame: TrackedFrame, template: HeadTemplate) -> None:
+    """Raise DataError unless the template can be posed with a frame."""
+    try:
+        compute_features(template, join_frames([frame]))
+    except DataError as error:
+        raise DataError(f"{path}: {error}; name the template it was tracked with in template.path") from error
+
+
+def check_frame(
+    path: Path, frame: TrackedFrame, first_path: Path, first: TrackedFrame, width: int, height: int
+) -> None:
+    """Raise DataError unless a frame fits the images' size and the first frame of its subject."""
+    if (frame.height, frame.width) != (height, width):
+        raise DataError(
+            f"{path}: img_size is ({frame.height}, {frame.width}) (height, width), expected ({height}, {width}) as "
+            f"the images have; use the images that were tracked"
+        )
+    _check_widths(path, frame, first)
+    _check_identity(path, frame, first_path, first)
 
 
 def _check_widths(path: Path, frame: TrackedFrame, first: TrackedFrame) -> None:

@@ -39,6 +39,11 @@ class CheckpointWriter:
         self.wait()
         self._writing = self._pool.submit(save_checkpoint, self._path, copy_checkpoint(checkpoint))
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether the last write has not ended yet."""
+        return self._writing is not None and not self._writing.done()
+
     def raise_failure(self) -> None:
         """Raise the OutputError of a write that has failed by now. Waits for nothing."""
         if self._writing is not None and self._writing.done():

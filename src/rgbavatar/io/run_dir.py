@@ -20,6 +20,7 @@ _RESULTS = tuple(
     re.compile(pattern)
     for pattern in (
         r"config\.yaml|checkpoint\.pt|model\.ply|speed\.txt",
+        r"quality\.jsonl|samples\.npy|preview\.png",
         r"(frames|compare|turntable)\.(mp4|webm|gif)",
         r"images/((compare|turntable)/)?\d{5,}\.png",
         r"metrics/(train|test)/metrics\.(npz|json|txt)",
@@ -54,6 +55,21 @@ class RunDir:
     def speed(self) -> Path:
         """How fast training went."""
         return self.path / "speed.txt"
+
+    @property
+    def quality(self) -> Path:
+        """What an online run was worth on frames that it had not seen, line by line (rgbavatar.training.stream_records)."""
+        return self.path / "quality.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """Which frames each step of an online run was trained on (rgbavatar.training.stream_records)."""
+        return self.path / "samples.npy"
+
+    @property
+    def preview(self) -> Path:
+        """The newest frame of an online run and its avatar, side by side."""
+        return self.path / "preview.png"
 
     @property
     def log(self) -> Path:

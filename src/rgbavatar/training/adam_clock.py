@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from rgbavatar.config import OptimizerConfig
-from rgbavatar.training.optimizer import BETAS, Adam, learning_rates
+from rgbavatar.training.optimizer import BETAS, Adam, Pace, learning_rates
 
 _RATE_ORDER = (
     "mean", "rotation", "color", "opacity", "scale", "basis_mean", "basis_rotation", "basis_color", "mlp",
@@ -44,11 +44,11 @@ class AdamClock:
             for param in group["params"]:
                 self._optimizer.state_of(param)["step"].fill_(count)
 
-    def rates(self, config: OptimizerConfig, images_seen: int, ahead: int, bases_ahead: int) -> list[float]:
+    def rates(self, config: OptimizerConfig, pace: Pace, ahead: int, bases_ahead: int) -> list[float]:
         """A row of rates (gaussian_rasterization.fused.RATES) for the step after `ahead` others, `bases_ahead` of them with
-        bases. images_seen: before it."""
+        bases."""
         base, bases = self.base + ahead + 1, self.bases + bases_ahead + 1
-        rates = learning_rates(config, images_seen)
+        rates = learning_rates(config, pace)
         corrected = [
             rates[name] / (1.0 - BETAS[0] ** (base if name in _BASE_GROUPS else bases)) for name in _RATE_ORDER
         ]

@@ -1,6 +1,7 @@
 """Frames on the GPU, in numbered slots that the fused step reads: all of a subject, or a ring where they do not fit.
 
-Either way a frame is read and copied while earlier steps run, on a stream of its own.
+Either way a frame is read and copied while earlier steps run, on a stream of its own. The frames of a live stream are filled
+in by others (rgbavatar.training.frame_pool).
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from gaussian_rasterization.fused import Frames
 from torch import Tensor
 
 from rgbavatar.datasets.base import HeadDataset
+from rgbavatar.datasets.images import PreloadedImages
 
+MAX_ROWS = 64  # steps of a stretch: tens of milliseconds, in which a host prepares the next one with ease
 _READ_AT_ONCE = 64  # images read and copied together: enough to keep all decoding threads busy
 _RING_PARTS = 2  # one is filled while the other trains
 
@@ -89,15 +92,71 @@ class RingFrames:
         self._copies.wait()
 
 
-def open_bank(dataset: HeadDataset, device: torch.device, budget_bytes: float, rows: int, batch: int) -> FrameBank:
-    """All frames where they fit the budget, else a ring of as many steps, `rows` at most, as do (one at least)."""
-    frame_bytes = (
-        4 * dataset.images.width * dataset.images.height + dataset.vertices[0].nbytes + dataset.codes[0].nbytes
-    )
-    if frame_bytes * len(dataset) <= budget_bytes:
-        return ResidentFrames(dataset, device, rows)
-    fitting = int(budget_bytes // (_RING_PARTS * batch * frame_bytes))
-    return RingFrames(dataset, device, max(1, min(rows, fitting)), batch)
+class FilledSlots:
+    """Slots that are filled where they lie, on the GPU, by whoever owns the dataset: nothing is copied here."""
+
+    def __init__(self, dataset: HeadDataset, rows: int) -> None:
+        store = dataset.images
+        if not isinstance(store, PreloadedImages):
+            raise TypeError(f"the images are {type(store).__name__}, expected PreloadedImages")
+        self.frames = Frames(
+            images=store.pixels,
+            vertices=dataset.vertices,
+            codes=dataset.codes,
+            world_to_camera=dataset.camera.world_to_camera,
+            intrinsics=dataset.camera.intrinsics,
+        )
+        self.rows = rows
+
+    def place(self, positions: Tensor, own: slice) -> Tensor:
+        return positions.to(torch.int32)
+
+    def wait(self) -> None:
+        """Nothing was begun."""
+
+
+class FrameSupply(Protocol):
+    """Where training finds the frames of its positions. most_rows: steps that may be prepared at once. reads_ahead: whether a
+    frame may be read before the steps before its own have run."""
+
+    @property
+    def dataset(self) -> HeadDataset: ...
+
+    @property
+    def most_rows(self) -> int: ...
+
+    @property
+    def reads_ahead(self) -> bool: ...
+
+    def open_bank(self, device: torch.device, budget_bytes: float, batch: int) -> FrameBank:
+        """The frames on a GPU, within a budget."""
+
+
+class RecordedFrames:
+    """The frames of a recorded subject, none of which changes."""
+
+    reads_ahead = True
+
+    def __init__(self, dataset: HeadDataset, most_rows: int = MAX_ROWS) -> None:
+        self.dataset = dataset
+        self.most_rows = most_rows
+
+    def open_bank(self, device: torch.device, budget_bytes: float, batch: int) -> FrameBank:
+        """All frames where they fit the budget, else a ring of as many steps as do (one at least)."""
+        if _frame_bytes(self.dataset) * len(self.dataset) <= budget_bytes:
+            return ResidentFrames(self.dataset, device, self.most_rows)
+        rows = ring_rows(self.dataset, budget_bytes, self.most_rows, batch)
+        return RingFrames(self.dataset, device, rows, batch)
+
+
+def ring_rows(dataset: HeadDataset, budget_bytes: float, most_rows: int, batch: int) -> int:
+    """Steps of a ring that fits the budget: one at least, `most_rows` at most."""
+    fitting = int(budget_bytes // (_RING_PARTS * batch * _frame_bytes(dataset)))
+    return max(1, min(most_rows, fitting))
+
+
+def _frame_bytes(dataset: HeadDataset) -> int:
+    return 4 * dataset.images.width * dataset.images.height + dataset.vertices[0].nbytes + dataset.codes[0].nbytes
 
 
 class _CopyStream:

@@ -19,7 +19,6 @@ from rgbavatar.training.adam_clock import AdamClock, moments_in_order
 from rgbavatar.training.frame_bank import FrameBank
 from rgbavatar.training.trainer import Trainer
 
-MAX_ROWS = 64  # steps of a stretch: tens of milliseconds, in which a host prepares the next one with ease
 _HEADROOM = 1.5  # of the buffers over the largest step seen: Gaussians grow and shrink while they train
 _FIRST_PAIRS = 3  # pairs of splat and tile that a splat is given room for at first
 
@@ -86,7 +85,12 @@ class FusedTraining:
         slots = self._bank.place(positions, self._own)
         background = torch.stack([torch.rand(self._batch, 3, generator=self._random) for _ in positions])
         rates = [
-            self._clock.rates(config.optimizer, images_seen + step * self._batch, ahead + step, bases_ahead + step)
+            self._clock.rates(
+                config.optimizer,
+                self._trainer.schedule.next(images_seen + step * self._batch),
+                ahead + step,
+                bases_ahead + step,
+            )
             for step in range(len(positions))
         ]
         rows = fused.Schedule(slots.pin_memory(), background.pin_memory(), torch.tensor(rates).pin_memory())

@@ -10,7 +10,6 @@ from torch import Tensor
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.losses import composite
 from rgbavatar.metrics import MIN_SQUARED_ERROR
-from rgbavatar.renderer import render
 from rgbavatar.training.fused import Stretch, StretchNumbers
 from rgbavatar.training.step_report import StepReport
 from rgbavatar.training.trainer import Trainer
@@ -42,6 +41,9 @@ class FusedReport:
     def quality(self) -> float:
         return float((-10.0 * self._means()[:, 1].clamp_min(MIN_SQUARED_ERROR).log10()).mean())
 
+    def image_errors(self) -> Tensor:
+        return self._means()[:, 0]
+
     def num_invalid(self) -> int:
         return self.invalid
 
@@ -53,13 +55,7 @@ class FusedReport:
         trainer = self.trainer
         batch = self.dataset.batch(torch.tensor([self.position]), trainer.device)
         background = self.background.to(trainer.device)[None]
-        local = (
-            trainer.model.blended(trainer.model.weights(batch.codes))
-            if trainer.uses_bases
-            else trainer.model.unblended(1)
-        )
-        rendering = render(trainer.binding.to_world(local, batch.vertices), batch.camera, background)
-        return composite(batch.images, background)[0], rendering.color[0]
+        return composite(batch.images, background)[0], trainer.show(batch, background).color[0]
 
     def _means(self) -> Tensor:
         """[B, 2], over colours and pixels."""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
 from rgbavatar.cli import choose_device, say
 from rgbavatar.config import Config, config_to_yaml, load_config
-from rgbavatar.datasets.base import HeadDataset, Split
 from rgbavatar.errors import ConfigError
 from rgbavatar.io.files import write_text
 from rgbavatar.io.metrics_log import MetricsLog, open_log
 from rgbavatar.io.run_dir import RunDir, create_run_dir, open_run_dir, run_path
-from rgbavatar.subject import load_subject
+from rgbavatar.templates.base import HeadTemplate
 from rgbavatar.training.monitor import TrainingSpeed
 from rgbavatar.training.processes import Processes, joined_processes
 from rgbavatar.training.report import write_speed_report
@@ -25,29 +25,43 @@ from rgbavatar.training.setup import build_trainer, resume_trainer
 from rgbavatar.training.trainer import Trainer
 
 
+class Frames(Protocol):
+    """What to train on: a HeadDataset, or a FrameSource."""
+
+    @property
+    def template(self) -> HeadTemplate: ...
+
+    def close(self) -> None: ...
+
+
+F = TypeVar("F", bound=Frames)
+
+
 @dataclass(frozen=True)
-class TrainingJob:
+class TrainingJob(Generic[F]):
     """Everything that a training loop works on."""
 
     trainer: Trainer
-    dataset: HeadDataset
+    frames: F
     run: RunDir
     log: MetricsLog
     device: torch.device
 
-    def report(self, speed: TrainingSpeed) -> None:
-        """Write speed.txt, and say where the results lie; of several processes, the first does."""
+    def report(self, speed: TrainingSpeed, more: Mapping[str, int | float] | None = None) -> None:
+        """Write speed.txt, with more lines if given, and say where the results lie; of several processes, the first does."""
         if not self.trainer.processes.is_first:
             return
-        write_speed_report(self.run.speed, speed, self.trainer, self.device)
+        write_speed_report(self.run.speed, speed, self.trainer, self.device, more or {})
         say(
             f"trained on {speed.images} images, {speed.images_per_second:.1f} images/s; the avatar is in {self.run.path}"
         )
 
 
 @contextmanager
-def training_job(arguments: argparse.Namespace, split: Split, preload: bool) -> Iterator[TrainingJob]:
-    """Build the job that the arguments describe; readers and logs are closed when the context ends.
+def training_job(
+    arguments: argparse.Namespace, open_frames: Callable[[Config, torch.device], F]
+) -> Iterator[TrainingJob[F]]:
+    """Build the job that the arguments describe, on what `open_frames` opens; all is closed when the context ends.
 
     A resumed run keeps its own configuration, under the --set arguments; --config is not read then.
     """
@@ -56,9 +70,9 @@ def training_job(arguments: argparse.Namespace, split: Split, preload: bool) -> 
     with ExitStack() as stack:
         processes = stack.enter_context(joined_processes(device))
         _check_batch(config, processes)
-        dataset = load_subject(config, arguments.subject, split, device, preload)
-        stack.callback(dataset.close)
-        trainer = build_trainer(config, dataset.template, device, processes)
+        frames = open_frames(config, device)
+        stack.callback(frames.close)
+        trainer = build_trainer(config, frames.template, device, processes)
         run = _open_run(arguments, processes)
         if arguments.resume:
             resume_trainer(trainer, run.checkpoint)
@@ -66,7 +80,7 @@ def training_job(arguments: argparse.Namespace, split: Split, preload: bool) -> 
             write_text(run.config, config_to_yaml(config))
         log = open_log(run.log if arguments.log and processes.is_first else None)
         stack.callback(log.close)
-        yield TrainingJob(trainer, dataset, run, log, device)
+        yield TrainingJob(trainer, frames, run, log, device)
 
 
 def _check_batch(config: Config, processes: Processes) -> None:

@@ -1,4 +1,4 @@
-"""What a run shows and saves while it trains: progress bar, curves, pictures, checkpoints."""
+"""What a run shows and saves while it trains: numbers for a progress bar, curves, pictures, checkpoints."""
 
 from __future__ import annotations
 
@@ -28,44 +28,24 @@ class TrainingSpeed:
         return self.images / self.seconds if self.seconds > 0 else 0.0
 
 
-class Monitor:
-    """Looks at each step, and acts at the intervals of `training.*_every`, counted in images.
+class Curves:
+    """Logs numbers and pictures of steps at the intervals `training.log_every` and `training.picture_every`, in images.
 
-    latest: the numbers last read, by name, for a progress bar. Checkpoints are written beside training; leaving the context
-    waits for the last one, so that what is saved after it is not overwritten.
+    latest: the numbers last read, by name, for a progress bar.
     """
 
-    def __init__(self, trainer: Trainer, run: RunDir, log: MetricsLog, ends_at: int | None = None) -> None:
-        """ends_at: images after which the run ends, where that is known. The checkpoint due there is left to save_run."""
+    def __init__(self, trainer: Trainer, log: MetricsLog) -> None:
         self._trainer = trainer
         self._log = log
-        self._ends_at = ends_at
-        self._writer = CheckpointWriter(run.checkpoint)
         self.latest: dict[str, str] = {}
 
-    def __enter__(self) -> Monitor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._writer.__exit__(kind, error, traceback)
-
     def after_step(self, report: StepReport) -> None:
-        """Take note of a step. Raises TrainingError where training has diverged, OutputError where a checkpoint failed."""
+        """Take note of a step. Raises TrainingError where training has diverged."""
         settings = self._trainer.config.training
-        self._writer.raise_failure()
         if _is_due(settings.log_every, report):
             self._show_numbers(report)
         if _is_due(settings.picture_every, report):
             self._show_picture(report)
-        if _is_due(settings.checkpoint_every, report) and not self._has_ended(report):
-            self._trainer.check_finite(report)
-            if self._trainer.processes.is_first:
-                self._writer.write(self._trainer.checkpoint())
-
-    def _has_ended(self, report: StepReport) -> bool:
-        return self._ends_at is not None and report.images_seen >= self._ends_at
 
     def _show_numbers(self, report: StepReport) -> None:
         self._trainer.check_finite(report)
@@ -79,6 +59,46 @@ class Monitor:
     def _show_picture(self, report: StepReport) -> None:
         pair = [to_picture(image) for image in report.pictures()]
         self._log.picture(report.images_seen, "truth and avatar", side_by_side(pair))
+
+
+class Monitor:
+    """Curves, and checkpoints at the interval `training.checkpoint_every`, counted in images.
+
+    Checkpoints are written beside training; leaving the context waits for the last one, so that what is saved after it is not
+    overwritten.
+    """
+
+    def __init__(self, trainer: Trainer, run: RunDir, log: MetricsLog, ends_at: int | None = None) -> None:
+        """ends_at: images after which the run ends, where that is known. The checkpoint due there is left to save_run."""
+        self._trainer = trainer
+        self._curves = Curves(trainer, log)
+        self._ends_at = ends_at
+        self._writer = CheckpointWriter(run.checkpoint)
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._writer.__exit__(kind, error, traceback)
+
+    @property
+    def latest(self) -> dict[str, str]:
+        """Those of the curves."""
+        return self._curves.latest
+
+    def after_step(self, report: StepReport) -> None:
+        """Take note of a step. Raises TrainingError where training has diverged, OutputError where a checkpoint failed."""
+        self._writer.raise_failure()
+        self._curves.after_step(report)
+        if _is_due(self._trainer.config.training.checkpoint_every, report) and not self._has_ended(report):
+            self._trainer.check_finite(report)
+            if self._trainer.processes.is_first:
+                self._writer.write(self._trainer.checkpoint())
+
+    def _has_ended(self, report: StepReport) -> bool:
+        return self._ends_at is not None and report.images_seen >= self._ends_at
 
 
 def _is_due(interval: int, report: StepReport) -> bool:

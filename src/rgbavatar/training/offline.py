@@ -15,6 +15,7 @@ from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.errors import Stopped
 from rgbavatar.io.metrics_log import MetricsLog
 from rgbavatar.io.run_dir import RunDir
+from rgbavatar.training.frame_bank import RecordedFrames
 from rgbavatar.training.monitor import Monitor, TrainingSpeed, save_run
 from rgbavatar.training.processes import Processes
 from rgbavatar.training.samplers import EpochSampler
@@ -39,7 +40,7 @@ def train_offline(
         tqdm(total=total, initial=first, unit="image", desc=dataset.subject, mininterval=0.5, disable=not shows) as bar,
         Monitor(trainer, run, log, ends_at=total) as monitor,
     ):
-        for report in run_steps(trainer, dataset, order, lambda: stop.requested):
+        for report in run_steps(trainer, RecordedFrames(dataset), order, lambda: stop.requested):
             monitor.after_step(report)
             bar.set_postfix(monitor.latest, refresh=False)
             bar.update(report.images)

@@ -1,68 +1,204 @@
-"""Online training: the avatar grows while frames arrive at the rate of the video.
+"""Online training: the avatar grows while frames arrive.
 
-The stream never waits for training: at each step, the frames that have arrived by the clock join the pools.
+Three threads: one takes frames from the source, one trains, and this one shows how it goes, hears signals and saves.
 """
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 
-import torch
 from tqdm import tqdm
 
-from rgbavatar.datasets.base import HeadDataset
-from rgbavatar.errors import Stopped
+from rgbavatar.datasets.stream import FrameSource
+from rgbavatar.errors import DataError, RgbAvatarError, Stopped
+from rgbavatar.io.images import save_png
 from rgbavatar.io.metrics_log import MetricsLog
 from rgbavatar.io.run_dir import RunDir
-from rgbavatar.training.monitor import Monitor, TrainingSpeed, save_run
-from rgbavatar.training.samplers import StreamSampler
-from rgbavatar.training.stop_signal import StopSignal
+from rgbavatar.training.intake import FrameIntake
+from rgbavatar.training.monitor import Curves, TrainingSpeed
+from rgbavatar.training.stop_signal import PauseSignal, StopSignal
+from rgbavatar.training.stream_records import QualityRecord, SampleRecord
+from rgbavatar.training.stream_training import HELD_FRAMES, Observer, Outputs, StreamTraining
+from rgbavatar.training.timed_saver import TimedSaver, save_patiently
 from rgbavatar.training.trainer import Trainer
 
-Clock = Callable[[], float]
+_SHOW_SECONDS = 0.1  # between two looks at how it goes
+_PREVIEW_SECONDS = 1.0  # between two previews
+_TOLD_PROBLEMS = 20  # broken frames that get a line each; all are counted
+
+
+@dataclass(frozen=True)
+class OnlineReport:
+    """How a run went. speed: of all training; arrived, dropped, skipped: frames; stream_*: until the stream ended."""
+
+    speed: TrainingSpeed
+    arrived: int
+    dropped: int
+    skipped: int
+    stream_seconds: float
+    stream_images: int
+
+    def lines(self) -> dict[str, int | float]:
+        """For speed.txt."""
+        return {
+            "frames_arrived": self.arrived,
+            "frames_dropped": self.dropped,
+            "frames_skipped": self.skipped,
+            "stream_seconds": self.stream_seconds,
+            "images_during_stream": self.stream_images,
+        }
+
+
+def _observe_nothing(trainer: Trainer, seconds: float) -> None:
+    """What an observer does that was not given."""
 
 
 def train_online(
     trainer: Trainer,
-    dataset: HeadDataset,
+    source: FrameSource,
     run: RunDir,
     log: MetricsLog,
-    device: torch.device,
-    frames_per_second: float,
-    clock: Clock = time.perf_counter,
-) -> TrainingSpeed:
-    """Replay a subject in order at `frames_per_second` while training, then train `online.post_process_images` more.
+    *,
+    resumes: bool = False,
+    view: bool = False,
+    observer: Observer = _observe_nothing,
+) -> OnlineReport:
+    """Train beside a stream until it ends, then `online.post_process_epochs` over what is held, and save.
 
-    Raises Stopped after a signal, with the state saved.
+    resumes: records are appended to. view: keep preview.png up to date. observer: called between steps, in the training thread.
+    Raises Stopped after a signal, with the state saved; DataError where no frame came; TrainingError where training diverges,
+    with the last good checkpoint kept; OutputError where the disk stays full.
     """
-    sampler = StreamSampler(trainer.config.online, trainer.generators["sampler"])
-    first, start = trainer.images_seen, clock()
-    images_at_end: int | None = None
-    with (
-        StopSignal() as stop,
-        tqdm(total=len(dataset), unit="frame", desc=dataset.subject, mininterval=0.5) as bar,
-        Monitor(trainer, run, log) as monitor,
-    ):
-        while images_at_end is None or trainer.images_seen < images_at_end:
-            _take_arrived(sampler, len(dataset), clock() - start, frames_per_second)
-            positions = sampler.draw(trainer.config.training.batch_size)
-            monitor.after_step(trainer.step(dataset.batch(positions, device)))
-            bar.n = sampler.arrived
-            bar.set_postfix(images=trainer.images_seen, **monitor.latest, refresh=False)
-            bar.update(0)
-            if images_at_end is None and sampler.arrived == len(dataset):
-                images_at_end = trainer.images_seen + trainer.config.online.post_process_images
-            if stop.requested:
-                break
-    save_run(trainer, run)
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopSignal())
+        bar = stack.enter_context(tqdm(total=source.expected, unit="frame", desc=source.subject, mininterval=0.5))
+        tell = _teller(bar)
+        outputs = _open_outputs(stack, trainer, run, log, tell, resumes, observer)
+        intake = FrameIntake(source, HELD_FRAMES)
+        training = StreamTraining(trainer, source, intake, outputs)
+        stack.enter_context(PauseSignal(training.toggle_pause))
+        stack.enter_context(intake)
+        training.start()
+        _attend(training, intake, stop, bar, tell, run if view else None)
+        seconds = training.seconds
+    if training.error is not None:
+        raise training.error
+    _require_training(training, intake, source, stop)
+    save_patiently(trainer, run, tell, lambda: stop.requested)
+    _raise_unless_ended(intake, stop, run, tell)
+    return OnlineReport(
+        TrainingSpeed(training.images, seconds),
+        intake.arrived,
+        intake.dropped,
+        intake.skipped,
+        training.stream_seconds,
+        training.stream_images,
+    )
+
+
+def _teller(bar: tqdm) -> Callable[[str], None]:
+    def tell(line: str) -> None:
+        bar.write(line, file=sys.stderr)
+
+    return tell
+
+
+def _open_outputs(
+    stack: ExitStack,
+    trainer: Trainer,
+    run: RunDir,
+    log: MetricsLog,
+    tell: Callable[[str], None],
+    resumes: bool,
+    observer: Observer,
+) -> Outputs:
+    settings = trainer.config
+    samples = None
+    if settings.online.record_samples:
+        record = SampleRecord(run.samples, settings.training.batch_size, resumes, tell)
+        samples = stack.enter_context(record)
+    return Outputs(
+        curves=Curves(trainer, log),
+        saver=stack.enter_context(TimedSaver(trainer, run, tell)),
+        quality=stack.enter_context(QualityRecord(run.quality, resumes, tell)),
+        samples=samples,
+        observer=observer,
+    )
+
+
+def _attend(
+    training: StreamTraining,
+    intake: FrameIntake,
+    stop: StopSignal,
+    bar: tqdm,
+    tell: Callable[[str], None],
+    preview: RunDir | None,
+) -> None:
+    """Show how training goes until it has ended."""
+    told, last_preview = 0, 0.0
+    while not training.wait(_SHOW_SECONDS):
+        if stop.requested:
+            training.stop()
+        told = _tell_problems(intake, told, tell)
+        _show(training, intake, bar)
+        if preview is not None and training.seconds - last_preview > _PREVIEW_SECONDS:
+            last_preview = training.seconds
+            _write_preview(training, preview, tell)
+    _tell_problems(intake, told, tell)
+    _show(training, intake, bar)
+
+
+def _show(training: StreamTraining, intake: FrameIntake, bar: tqdm) -> None:
+    quality, seconds = training.running_quality, training.seconds
+    shown = {"images": training.images, "images/s": f"{training.images / seconds:.0f}" if seconds > 0 else "0"}
+    shown |= {"dropped": intake.dropped} | ({"broken": intake.skipped} if intake.skipped else {})
+    shown |= {"psnr": f"{quality:.2f}"} if quality is not None else {}
+    shown |= {"paused": "yes"} if training.is_paused else {}
+    bar.n = intake.arrived
+    bar.set_postfix(shown, refresh=False)
+    bar.update(0)
+
+
+def _tell_problems(intake: FrameIntake, told: int, tell: Callable[[str], None]) -> int:
+    """Tell of the broken frames since the last call. Returns how many there were in all."""
+    skipped, problems = intake.skipped, list(intake.problems)
+    for count, problem in enumerate(problems, start=skipped - len(problems)):  # broken frames before it
+        if told <= count < _TOLD_PROBLEMS:
+            tell(f"warning: skipped a frame: {problem}")
+    return skipped
+
+
+def _write_preview(training: StreamTraining, run: RunDir, tell: Callable[[str], None]) -> None:
+    picture = training.take_picture()
+    if picture is None:
+        return
+    try:
+        save_png(run.preview, picture)
+    except RgbAvatarError as error:
+        tell(f"warning: {error}")
+
+
+def _require_training(training: StreamTraining, intake: FrameIntake, source: FrameSource, stop: StopSignal) -> None:
+    """Raise where there is nothing to save."""
+    if training.has_trained:
+        return
     if stop.requested:
-        raise Stopped(stop.number, f"stopped at frame {sampler.arrived} of the stream; {run.path} is saved")
-    return TrainingSpeed(trainer.images_seen - first, clock() - start)
+        raise Stopped(stop.number, "stopped before a frame came; nothing was trained")
+    if isinstance(intake.failure, RgbAvatarError) or (intake.failure and not isinstance(intake.failure, OSError)):
+        raise intake.failure
+    reason = intake.failure or (intake.problems[-1] if intake.problems else "the stream ended, or nothing came in time")
+    raise DataError(f"{source.subject}: no frame came ({reason}); expected one at least")
 
 
-def _take_arrived(sampler: StreamSampler, total: int, seconds: float, frames_per_second: float) -> None:
-    """Frame i arrives at i / frames_per_second seconds; the first is there at once."""
-    arrived = min(int(seconds * frames_per_second) + 1, total)
-    for frame in range(sampler.arrived, arrived):
-        sampler.add(frame)
+def _raise_unless_ended(intake: FrameIntake, stop: StopSignal, run: RunDir, tell: Callable[[str], None]) -> None:
+    """All is saved: say how the stream ended, where it did not end by itself."""
+    failure = intake.failure
+    if isinstance(failure, (RgbAvatarError, OSError)):
+        tell(f"warning: the stream broke off: {failure}")
+    elif failure is not None:
+        raise failure
+    if stop.requested:
+        raise Stopped(stop.number, f"stopped after {intake.arrived} frames of the stream; {run.path} is saved")

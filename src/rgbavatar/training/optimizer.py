@@ -5,6 +5,7 @@ Rates are those of 3D Gaussian splatting (Kerbl et al. 2023) as the RGBAvatar pa
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -116,14 +117,22 @@ def make_optimizer(model: AvatarModel, config: OptimizerConfig) -> Adam:
         "basis_color": [basis.sh],
         "mlp": list(model.network.parameters()),
     }
-    rates = learning_rates(config, 0)
+    rates = learning_rates(config, Pace(0.0))
     return Adam([{"params": params, "name": name, "lr": rates[name]} for name, params in groups.items()])
 
 
-def learning_rates(config: OptimizerConfig, images_seen: int) -> dict[str, float]:
-    """The rate of each group once `images_seen` images were trained on."""
-    mean = mean_rate(config, images_seen)
-    return {
+@dataclass(frozen=True)
+class Pace:
+    """How large a step is. progress: of the means' decay, in [0, 1]. scale: of all rates."""
+
+    progress: float
+    scale: float = 1.0
+
+
+def learning_rates(config: OptimizerConfig, pace: Pace) -> dict[str, float]:
+    """The rate of each group at a pace."""
+    mean = mean_rate(config, pace.progress)
+    rates = {
         "mean": mean,
         "rotation": config.rotation,
         "color": config.color,
@@ -134,18 +143,23 @@ def learning_rates(config: OptimizerConfig, images_seen: int) -> dict[str, float
         "basis_color": config.color * config.basis_color_factor,
         "mlp": config.mlp,
     }
+    return {name: pace.scale * rate for name, rate in rates.items()}
 
 
-def mean_rate(config: OptimizerConfig, images_seen: int) -> float:
-    """From `mean` to `mean_final`, linear in the logarithm over `mean_decay_images`, then constant."""
+def image_progress(config: OptimizerConfig, images_seen: int) -> float:
+    """How far the means' rate has fallen after so many images, in [0, 1]: all the way over `mean_decay_images`."""
+    return min(images_seen / config.mean_decay_images, 1.0)
+
+
+def mean_rate(config: OptimizerConfig, progress: float) -> float:
+    """From `mean` to `mean_final`, linear in the logarithm over progress 0 to 1."""
     if config.mean == 0:
         return 0.0
-    progress = min(images_seen / config.mean_decay_images, 1.0)
     return float(config.mean * (config.mean_final / config.mean) ** progress)
 
 
-def set_learning_rates(optimizer: Adam, config: OptimizerConfig, images_seen: int) -> None:
+def set_learning_rates(optimizer: Adam, config: OptimizerConfig, pace: Pace) -> None:
     """Bring the groups to the rates of this moment, in place."""
-    rates = learning_rates(config, images_seen)
+    rates = learning_rates(config, pace)
     for group in optimizer.param_groups:
         group["lr"] = rates[group["name"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,8 +13,10 @@ from rgbavatar.training.monitor import TrainingSpeed
 from rgbavatar.training.trainer import Trainer
 
 
-def write_speed_report(path: Path, speed: TrainingSpeed, trainer: Trainer, device: torch.device) -> None:
-    """Write the speed of the training that has just ended. Raises OutputError."""
+def write_speed_report(
+    path: Path, speed: TrainingSpeed, trainer: Trainer, device: torch.device, more: Mapping[str, int | float]
+) -> None:
+    """Write the speed of the training that has just ended, and more lines at the end. Raises OutputError."""
     write_speed(
         path,
         {
@@ -24,6 +27,7 @@ def write_speed_report(path: Path, speed: TrainingSpeed, trainer: Trainer, devic
             "gaussians": trainer.binding.count,
             "batch_size": trainer.config.training.batch_size,
             "device": _describe_device(device),
+            **more,
         },
     )
 

@@ -1,11 +1,13 @@
 """Which frames make the next batch: shuffled epochs for a whole sequence, two pools for a stream.
 
-A position is an index into the dataset. Samplers hand out positions; they never touch images.
+A position is an index into the dataset, which for a stream is a slot of its frames' memory. Samplers hand out positions; they
+never touch images.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -47,25 +49,26 @@ class LocalPool:
     """The newest frames of a stream, first in first out; the newer a frame, the likelier it is drawn."""
 
     def __init__(self, capacity: int, age_coefficient: float) -> None:
-        self._frames: deque[int] = deque(maxlen=capacity)
-        self._age_coefficient = age_coefficient
+        self._slots: deque[int] = deque(maxlen=capacity)
+        self._weights = torch.exp(age_coefficient * torch.arange(capacity, dtype=torch.float64) / capacity)
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._slots)
 
-    def add(self, frame: int) -> int | None:
-        """Take a frame in. Returns the oldest frame where it had to leave for it."""
-        full = len(self._frames) == self._frames.maxlen
-        oldest = self._frames[0] if full else None
-        self._frames.append(frame)
+    @property
+    def slots(self) -> tuple[int, ...]:
+        return tuple(self._slots)
+
+    def add(self, slot: int) -> int | None:
+        """Take a frame in. Returns the slot of the oldest where it had to leave for it."""
+        full = len(self._slots) == self._slots.maxlen
+        oldest = self._slots[0] if full else None
+        self._slots.append(slot)
         return oldest
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
-        """[size] positions, weight exp(coefficient rank / capacity), rank 0 the oldest; distinct where there are enough."""
-        ranks = torch.arange(len(self._frames), dtype=torch.float64)
-        weights = torch.exp(self._age_coefficient * ranks / float(self._frames.maxlen or 1))
-        chosen = torch.multinomial(weights, size, replacement=size > len(self._frames), generator=generator)
-        return torch.tensor(self._frames, dtype=torch.int64)[chosen]
+        """[size] slots, weight exp(coefficient rank / capacity), rank 0 the oldest; distinct where there are enough."""
+        return _draw(self._slots, self._weights[: len(self._slots)], size, generator)
 
 
 class Reservoir:
@@ -73,62 +76,126 @@ class Reservoir:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._frames: list[int] = []
+        self._slots: list[int] = []
         self._added = 0
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._slots)
 
     @property
-    def frames(self) -> tuple[int, ...]:
-        return tuple(self._frames)
+    def slots(self) -> tuple[int, ...]:
+        return tuple(self._slots)
 
-    def add(self, frame: int, generator: torch.Generator) -> None:
-        """Take a frame in with probability capacity / frames added so far, in the place of a random one."""
+    def add(self, slot: int, generator: torch.Generator) -> int | None:
+        """Take a frame in with probability capacity / frames added so far, in the place of a random one.
+
+        Returns the slot that is out: that of the frame which had to leave, or `slot` itself; None while there is room.
+        """
         self._added += 1
-        if len(self._frames) < self._capacity:
-            self._frames.append(frame)
-            return
+        if len(self._slots) < self._capacity:
+            self._slots.append(slot)
+            return None
         place = int(torch.randint(self._added, (1,), generator=generator))
-        if place < self._capacity:
-            self._frames[place] = frame
+        if place >= self._capacity:
+            return slot
+        self._slots[place], out = slot, self._slots[place]
+        return out
 
-    def draw(self, size: int, generator: torch.Generator) -> Tensor:
-        """[size] positions, uniform; distinct where there are enough."""
-        weights = torch.ones(len(self._frames), dtype=torch.float64)
-        chosen = torch.multinomial(weights, size, replacement=size > len(self._frames), generator=generator)
-        return torch.tensor(self._frames, dtype=torch.int64)[chosen]
+    def draw(self, size: int, generator: torch.Generator, weights: Tensor | None = None) -> Tensor:
+        """[size] slots, uniform, or by the weight of each [len(self)] float64; distinct where there are enough."""
+        uniform = torch.ones(len(self._slots), dtype=torch.float64)
+        return _draw(self._slots, uniform if weights is None else weights, size, generator)
+
+
+def _draw(slots: Sequence[int], weights: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    chosen = torch.multinomial(weights, size, replacement=size > len(slots), generator=generator)
+    return torch.tensor([slots[place] for place in chosen.tolist()], dtype=torch.int64)
+
+
+class ErrorBook:
+    """The error with which each frame was last rendered, by slot; one that is not known yet counts as the mean of the others."""
+
+    def __init__(self, uniform_share: float) -> None:
+        self._errors: dict[int, float] = {}
+        self._uniform_share = uniform_share
+
+    def note(self, slots: Sequence[int], errors: Sequence[float]) -> None:
+        """Errors of frames that have just been rendered, at least 0."""
+        self._errors.update(zip(slots, errors, strict=True))
+
+    def forget(self, slot: int) -> None:
+        """The slot's frame is not held any more."""
+        self._errors.pop(slot, None)
+
+    def weights(self, slots: Sequence[int]) -> Tensor:
+        """[len(slots)] float64, sum 1: u / n + (1 - u) error / sum of errors, with u the uniform share."""
+        known = [self._errors[slot] for slot in slots if slot in self._errors]
+        mean = sum(known) / len(known) if known else 1.0
+        errors = torch.tensor([self._errors.get(slot, mean) for slot in slots], dtype=torch.float64)
+        total, u, n = float(errors.sum()), self._uniform_share, len(slots)
+        if total == 0.0:
+            return torch.full((n,), 1.0 / n, dtype=torch.float64)
+        return u / n + (1.0 - u) * errors / total
 
 
 class StreamSampler:
-    """Batches from a local pool of the newest frames and a reservoir of those that left it (Section 3.4 of the paper)."""
+    """Batches from a local pool of the newest frames and a reservoir of those that left it (Section 3.4 of the paper).
+
+    Frames are known by the slot that they lie in (rgbavatar.training.frame_pool).
+    """
 
     def __init__(self, config: OnlineConfig, generator: torch.Generator) -> None:
         self.local = LocalPool(config.local_frames, config.local_age_coefficient)
         self.reservoir = Reservoir(config.global_frames)
+        self.arrived = 0
+        self.newest = -1
         self._config = config
         self._generator = generator
-        self.arrived = 0
+        self._errors = ErrorBook(config.error_uniform_share)
 
-    def add(self, frame: int) -> None:
-        """A frame of the stream has arrived."""
+    def add(self, slot: int) -> int | None:
+        """A frame of the stream lies in `slot`. Returns a slot whose frame no pool holds any more."""
         self.arrived += 1
-        left = self.local.add(frame)
-        if left is not None:
-            self.reservoir.add(left, self._generator)
+        self.newest = slot
+        left = self.local.add(slot)
+        out = None if left is None else self.reservoir.add(left, self._generator)
+        if out is not None:
+            self._errors.forget(out)
+        return out
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Of all frames that are held."""
+        return (*self.reservoir.slots, *self.local.slots)
 
     @property
     def global_share(self) -> float:
         """The expected part of a batch that comes from the reservoir: a linear ramp over the frames arrived."""
-        if len(self.reservoir) == 0:
+        config = self._config
+        if len(self.reservoir) == 0 or config.force_local:
             return 0.0
-        return self._config.global_share * min(self.arrived / self._config.global_ramp_frames, 1.0)
+        if config.force_global:
+            return 1.0
+        return config.global_share * min(self.arrived / config.global_ramp_frames, 1.0)
+
+    @property
+    def uses_errors(self) -> bool:
+        """Whether `note_errors` makes a difference."""
+        return self._config.global_weighting == "error"
+
+    def note_errors(self, slots: Tensor, errors: Tensor) -> None:
+        """The mean absolute error [B] with which the frames in `slots` [B] were rendered."""
+        self._errors.note(slots.tolist(), errors.tolist())
 
     def draw(self, size: int) -> Tensor:
-        """[size] positions; at least one frame must have arrived."""
+        """[size] slots; at least one frame must have arrived."""
+        parts = [torch.tensor([self.newest])] if self._config.force_opt_current else []
+        size -= len(parts)
         coins = torch.rand(size, generator=self._generator)
         old = int((coins < self.global_share).sum())
-        parts = [self.local.draw(size - old, self._generator)] if old < size else []
+        if old < size:
+            parts.append(self.local.draw(size - old, self._generator))
         if old:
-            parts.append(self.reservoir.draw(old, self._generator))
+            weights = self._errors.weights(self.reservoir.slots) if self.uses_errors else None
+            parts.append(self.reservoir.draw(old, self._generator, weights))
         return torch.cat(parts)

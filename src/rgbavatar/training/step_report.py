@@ -33,6 +33,9 @@ class StepReport(Protocol):
     def quality(self) -> float:
         """PSNR in dB over the step's backgrounds, mean over the images, before the step's update."""
 
+    def image_errors(self) -> Tensor:
+        """Mean absolute difference of the colours of each image [B], on the CPU, before the step's update."""
+
     def num_invalid(self) -> int:
         """Gaussians, counted for each image, that were not drawn because a number of theirs is not finite."""
 
@@ -66,6 +69,9 @@ class PlainReport:
 
     def quality(self) -> float:
         return float(psnr(self.rendering.color.detach(), self.target).mean())
+
+    def image_errors(self) -> Tensor:
+        return (self.rendering.color.detach() - self.target).abs().mean(dim=(1, 2, 3)).cpu()
 
     def num_invalid(self) -> int:
         return int(self.rendering.num_invalid.sum())

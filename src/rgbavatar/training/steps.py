@@ -6,14 +6,15 @@ The plain way takes one step at a time, while the next batches are read. The fus
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 
 from rgbavatar.config import TrainingConfig
 from rgbavatar.datasets.base import HeadDataset
-from rgbavatar.training.frame_bank import open_bank
-from rgbavatar.training.fused import MAX_ROWS, FusedTraining, Stretch, supports
+from rgbavatar.training.frame_bank import FrameSupply
+from rgbavatar.training.fused import FusedTraining, Stretch, supports
 from rgbavatar.training.fused_report import fused_reports
 from rgbavatar.training.prefetch import Prefetcher
 from rgbavatar.training.step_report import StepReport
@@ -24,34 +25,35 @@ _GIB = 1 << 30
 
 
 def run_steps(
-    trainer: Trainer, dataset: HeadDataset, order: Iterable[Tensor], stop: Callable[[], bool]
+    trainer: Trainer, supply: FrameSupply, order: Iterable[Tensor], between: Callable[[], bool]
 ) -> Iterator[StepReport]:
     """Train on the frames at each of the positions [M] int64 in turn, and report each step.
 
-    Ends where `order` ends, or soon after `stop` says so in some process; the trainer then stands where the last report
-    does. At a report that is due for a checkpoint or a picture, too, the trainer stands where the report does; at others it
-    may be further on. Of several processes, each renders its part of every batch.
+    between: called where the trainer stands still, between some steps; training ends there, or soon after, where it says so
+    in some process. The trainer then stands where the last report does. At a report that is due for a checkpoint or a
+    picture, too, the trainer stands where the report does; at others it may be further on. Of several processes, each
+    renders its part of every batch.
     """
     if supports(trainer.config, trainer.device):
-        return _run_fused(trainer, dataset, order, stop)
-    return _run_plain(trainer, dataset, order, stop)
+        return _run_fused(trainer, supply, order, between)
+    return _run_plain(trainer, supply, order, between)
 
 
 def _run_plain(
-    trainer: Trainer, dataset: HeadDataset, order: Iterable[Tensor], stop: Callable[[], bool]
+    trainer: Trainer, supply: FrameSupply, order: Iterable[Tensor], between: Callable[[], bool]
 ) -> Iterator[StepReport]:
-    with Prefetcher(order, lambda positions: _read_part(trainer, dataset, positions)) as batches:
-        for batch in batches:
+    with ExitStack() as stack:
+        for batch in _read_batches(trainer, supply, order, stack):
             yield trainer.step(batch)
-            if trainer.processes.any(stop(), trainer.device):
+            if trainer.processes.any(between(), trainer.device):
                 return
 
 
 def _run_fused(
-    trainer: Trainer, dataset: HeadDataset, order: Iterable[Tensor], stop: Callable[[], bool]
+    trainer: Trainer, supply: FrameSupply, order: Iterable[Tensor], between: Callable[[], bool]
 ) -> Iterator[StepReport]:
-    settings = trainer.config.training
-    bank = open_bank(dataset, trainer.device, _frame_budget(trainer), MAX_ROWS, settings.batch_size)
+    settings, dataset = trainer.config.training, supply.dataset
+    bank = supply.open_bank(trainer.device, frame_budget(trainer), settings.batch_size)
     training = FusedTraining(trainer, bank)
     running: Stretch | None = None
     for positions in _stretches(order, settings, trainer.images_seen, bank.rows):
@@ -65,7 +67,7 @@ def _run_fused(
         ):
             yield from reports
             reports = []
-        if trainer.processes.any(stop(), trainer.device):
+        if trainer.processes.any(between(), trainer.device):
             yield from reports
             return
         if prepared is None:
@@ -79,7 +81,14 @@ def _run_fused(
         yield from fused_reports(trainer, dataset, running, training.finish(running))
 
 
-def _frame_budget(trainer: Trainer) -> float:
+def _read_batches(trainer: Trainer, supply: FrameSupply, order: Iterable[Tensor], stack: ExitStack) -> Iterable[Batch]:
+    def read(positions: Tensor) -> Batch:
+        return _read_part(trainer, supply.dataset, positions)
+
+    return stack.enter_context(Prefetcher(order, read)) if supply.reads_ahead else map(read, order)
+
+
+def frame_budget(trainer: Trainer) -> float:
     """Bytes of GPU memory for frames: as configured, but no more than half of what is free, for the rest is needed too."""
     free, _ = torch.cuda.mem_get_info(trainer.device)
     return min(trainer.config.training.frame_memory_gib * _GIB, free / 2)

@@ -1,9 +1,10 @@
-"""Stopping on request: Ctrl-C and SIGTERM end training after the step at hand, so that it can be saved."""
+"""Signals: Ctrl-C and SIGTERM end training after the step at hand, so that it can be saved; SIGUSR1 pauses an online run."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -42,3 +43,23 @@ class StopSignal:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
+
+
+class PauseSignal:
+    """A context in which SIGUSR1, where the system has it, calls `toggle`. In the main thread alone, as above."""
+
+    def __init__(self, toggle: Callable[[], None]) -> None:
+        self._toggle = toggle
+        self._number = getattr(signal, "SIGUSR1", None)
+        self._previous: Any = None
+
+    def __enter__(self) -> PauseSignal:
+        if self._number is not None and threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(self._number, lambda number, frame: self._toggle())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._number is not None and self._previous is not None:
+            signal.signal(self._number, self._previous)

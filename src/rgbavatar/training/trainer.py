@@ -25,12 +25,17 @@ from rgbavatar.trained import pack_avatar, strip_prefix
 from rgbavatar.training.optimizer import make_optimizer, set_learning_rates
 from rgbavatar.training.processes import ALONE, Processes
 from rgbavatar.training.randomness import Generators
+from rgbavatar.training.schedule import ImageSchedule, Schedule
 from rgbavatar.training.step_report import PlainReport, StepReport
 from rgbavatar.types import Batch, Gaussians, Rendering
 
 
 class Trainer:
-    """An avatar in training. `step` is the only method that changes it, but for `restore`."""
+    """An avatar in training. `step` is the only method that changes it, but for `restore`.
+
+    schedule: the published one, unless whoever trains has another. progress_before: of the means' decay, where the checkpoint
+    was written that the trainer was restored from.
+    """
 
     def __init__(
         self,
@@ -49,6 +54,8 @@ class Trainer:
         self.device = binding.face_ids.device
         self.color_init = ColorInitializer(torch.zeros(binding.count, dtype=torch.bool, device=self.device))
         self.images_seen = 0
+        self.schedule: Schedule = ImageSchedule(config)
+        self.progress_before = 0.0
         self.processes = processes
         self._lpips = lpips
 
@@ -76,6 +83,14 @@ class Trainer:
         self.images_seen += images
         return PlainReport(self.images_seen, images, rendering, target, loss.detach(), terms, self.color_init.seen)
 
+    @torch.no_grad()
+    def show(self, batch: Batch, background: Tensor) -> Rendering:
+        """The avatar as it stands, as the frames of a batch show it, over background [B, 3]."""
+        local = (
+            self.model.blended(self.model.weights(batch.codes)) if self.uses_bases else self.model.unblended(len(batch))
+        )
+        return render(self.binding.to_world(local, batch.vertices), batch.camera, background)
+
     def check_finite(self, report: StepReport) -> None:
         """Raise TrainingError where the loss or a Gaussian is not finite any more. Waits for the device."""
         invalid, loss = report.num_invalid(), report.loss()
@@ -93,6 +108,7 @@ class Trainer:
             optimizer=self.optimizer.state_dict(),
             generators=self.generators.state(),
             images_seen=self.images_seen,
+            extra={"progress": self.schedule.progress(self.images_seen)},
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -106,6 +122,7 @@ class Trainer:
             raise CheckpointError(f"the checkpoint does not fit this configuration and template: {reason}") from error
         self.color_init = ColorInitializer(checkpoint.model["seen"].to(self.device))
         self.images_seen = checkpoint.images_seen
+        self.progress_before = float(checkpoint.extra.get("progress", self.schedule.progress(self.images_seen)))
 
     def _draw_background(self, batch: Batch) -> Tensor:
         images = len(batch) * self.processes.count
@@ -135,7 +152,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.processes.mean(p.grad for p in self.model.parameters() if p.grad is not None)
-        set_learning_rates(self.optimizer, self.config.optimizer, self.images_seen)
+        set_learning_rates(self.optimizer, self.config.optimizer, self.schedule.next(self.images_seen))
         self.optimizer.step()
 
 
