@@ -33,7 +33,8 @@ from rgbavatar.datasets.synthetic import DemoSettings, make_demo_subject, make_d
 from rgbavatar.inference import PictureRenderer, View
 from rgbavatar.subject import load_subject, load_template
 from rgbavatar.trained import TrainedAvatar, trained_from_checkpoint
-from rgbavatar.training.fused import MAX_ROWS, supports
+from rgbavatar.training.frame_bank import MAX_ROWS, RecordedFrames
+from rgbavatar.training.fused import supports
 from rgbavatar.training.samplers import EpochSampler
 from rgbavatar.training.setup import build_trainer
 from rgbavatar.training.steps import run_steps
@@ -153,7 +154,7 @@ def time_training(
         torch.cuda.reset_peak_memory_stats(device)
     marks = [
         time.perf_counter()
-        for step, _ in enumerate(run_steps(trainer, dataset, order, lambda: False))
+        for step, _ in enumerate(run_steps(trainer, RecordedFrames(dataset), order, lambda: False))
         if step % steps == 0
     ]
     seconds = [after - before for before, after in itertools.pairwise(marks)][effort.warm_up :]
