@@ -22,7 +22,7 @@ LAYERS = [
     {"datasets", "binding", "model"},
     {"renderer", "subject"},
     {"trained"},
-    {"inference"},
+    {"inference", "shots"},
     {"evaluation", "pictures", "training"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

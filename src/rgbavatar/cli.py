@@ -59,6 +59,66 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="configuration file to take in place of the run's own")
 
 
+def add_render_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of render.py."""
+    add_result_arguments(parser)
+    modes = ("frames", "compare", "turntable", "reenact", "interpolate")
+    parser.add_argument("--mode", choices=modes, default="frames", help="what to show")
+    parser.add_argument("--split", choices=("train", "test", "all"), default="all", help="frames to show")
+    look = parser.add_argument_group("look")
+    look.add_argument("--white_bg", action="store_true", help="white background; short for --bg white")
+    look.add_argument("--bg", type=color, default="black", metavar="COLOR", help="black, white, grey, green or #rrggbb")
+    look.add_argument("--alpha", action="store_true", help="RGBA pictures without a background")
+    look.add_argument("--size", type=count, help="pixels of the longer side, in place of the frames' own size")
+    video = parser.add_argument_group("video")
+    video.add_argument(
+        "--video",
+        nargs="?",
+        const="mp4",
+        choices=("mp4", "webm", "gif"),
+        help="write MODE.mp4 (or another) instead of pictures",
+    )
+    video.add_argument("--fps", type=positive, default=25.0, help="pictures in a second of video")
+    turntable = parser.add_argument_group("turntable")
+    turntable.add_argument("--turntable_frames", type=count, default=120, help="pictures of a full turn")
+    turntable.add_argument("--elevation", type=float, default=0.0, help="degrees above the tracked camera")
+    turntable.add_argument("--frame", type=int, help="number of the frame to show, in place of the first")
+    turntable.add_argument("--play", action="store_true", help="show the frames in turn while the camera circles")
+    reenact = parser.add_argument_group("reenact")
+    reenact.add_argument("--driver", default="", help="subject whose motion is taken, or a folder with checkpoint/")
+    reenact.add_argument("--neutral", type=int, help="number of the avatar's frame at rest, in place of the one found")
+    reenact.add_argument(
+        "--driver_neutral", type=int, help="number of the driver's frame at rest, in place of the one found"
+    )
+    reenact.add_argument("--smooth", type=not_negative, default=0.0, help="seconds over which the motion is smoothed")
+    reenact.add_argument("--driver_camera", action="store_true", help="place and camera of the driver's head, too")
+    interpolate = parser.add_argument_group("interpolate")
+    interpolate.add_argument(
+        "--between", type=int, nargs="+", default=[], metavar="N", help="numbers of frames to go through"
+    )
+    interpolate.add_argument("--leg_frames", type=count, default=25, help="pictures from one frame to the next")
+
+
+_COLORS = {"black": "#000000", "white": "#ffffff", "grey": "#808080", "gray": "#808080", "green": "#00ff00"}
+
+
+def color(text: str) -> tuple[float, float, float]:
+    """An argument that is a colour: RGB in [0, 1]."""
+    code = _COLORS.get(text.lower(), text)
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", code):
+        raise ValueError(text)
+    red, green, blue = (int(code[i : i + 2], 16) / 255.0 for i in (1, 3, 5))
+    return red, green, blue
+
+
+def not_negative(text: str) -> float:
+    """An argument that is a finite number of at least 0."""
+    value = float(text)
+    if not 0.0 <= value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
 def positive(text: str) -> float:
     """An argument that is a finite number above 0."""
     value = float(text)

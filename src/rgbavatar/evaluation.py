@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from rgbavatar.cli import say
@@ -19,35 +20,41 @@ from rgbavatar.subject import load_subject, load_template
 from rgbavatar.trained import TrainedAvatar
 from rgbavatar.types import Batch, Rendering
 
-BLACK, WHITE = 0.0, 1.0  # grey levels of a background
+Color = tuple[float, float, float]
+"""RGB in [0, 1]."""
+BLACK: Color = (0.0, 0.0, 0.0)
 EVALUATION_BATCH = 8  # images rendered at once: enough to keep all cores busy, little enough for any memory
 
 
+def backgrounds(color: Color, count: int, device: torch.device) -> Tensor:
+    """One colour for each of `count` images, [count, 3]."""
+    return torch.tensor(color, device=device).repeat(count, 1)
+
+
 def render_dataset(
-    avatar: TrainedAvatar, dataset: HeadDataset, background: float, device: torch.device, description: str
+    avatar: TrainedAvatar, dataset: HeadDataset, background: Color, device: torch.device, description: str
 ) -> Iterator[tuple[Batch, Rendering]]:
-    """Render all frames in order over one grey level in [0, 1], with a progress bar."""
+    """Render all frames in order over one colour, with a progress bar."""
     avatar.check_template(dataset.template)
     with tqdm(total=len(dataset), unit="image", desc=description) as bar:
         for positions in torch.arange(len(dataset)).split(EVALUATION_BATCH):
             batch = dataset.batch(positions, device)
-            color = torch.full((len(batch), 3), background, device=device)
-            yield batch, avatar.render(batch, color)
+            yield batch, avatar.render(batch, backgrounds(background, len(batch), device))
             bar.update(len(batch))
 
 
 def evaluate(
     avatar: TrainedAvatar,
     dataset: HeadDataset,
-    background: float,
+    background: Color,
     device: torch.device,
     lpips: LpipsMetric | None,
     description: str,
 ) -> dict[str, np.ndarray]:
-    """All metrics of each frame [F], truth and rendering composited over one grey level in [0, 1]."""
+    """All metrics of each frame [F], truth and rendering composited over one colour."""
     parts = []
     for batch, rendering in render_dataset(avatar, dataset, background, device, description):
-        target = composite(batch.images, torch.full((len(batch), 3), background, device=device))
+        target = composite(batch.images, backgrounds(background, len(batch), device))
         parts.append(measure_frames(rendering.color, target, lpips))
     return join_frames(parts)
 

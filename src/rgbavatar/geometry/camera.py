@@ -36,6 +36,13 @@ class Camera:
         one = slice(index, index + 1)
         return Camera(self.world_to_camera[one], self.intrinsics[one], self.width, self.height)
 
+    def resized(self, longer_side: int) -> Camera:
+        """The same views in pictures whose longer side has so many pixels; the other is rounded."""
+        scale = longer_side / max(self.width, self.height)
+        width, height = max(1, round(scale * self.width)), max(1, round(scale * self.height))
+        factors = self.intrinsics.new_tensor([width / self.width, height / self.height] * 2)
+        return Camera(self.world_to_camera, self.intrinsics * factors, width, height)
+
     def to(self, device: torch.device) -> Camera:
         """The same cameras with their tensors on `device`."""
         return Camera(self.world_to_camera.to(device), self.intrinsics.to(device), self.width, self.height)

@@ -21,13 +21,14 @@ _RESULTS = tuple(
     for pattern in (
         r"config\.yaml|checkpoint\.pt|model\.ply|speed\.txt",
         r"quality\.jsonl|samples\.npy|preview\.png",
-        r"(frames|compare|turntable)\.(mp4|webm|gif)",
-        r"images/((compare|turntable)/)?\d{5,}\.png",
+        r"(frames|compare|turntable|reenact|interpolate)\.(mp4|webm|gif)",
+        r"images/((compare|turntable|reenact|interpolate)/)?\d{5,}\.png",
         r"metrics/(train|test)/metrics\.(npz|json|txt)",
         r"tensorboard/events\.out\.tfevents\..+",
     )
 )
-_RESULT_FOLDERS = ("", "images", "images/compare", "images/turntable", "metrics/train", "metrics/test", "tensorboard")
+_MODES = ("compare", "turntable", "reenact", "interpolate")
+_RESULT_FOLDERS = ("", "images", *(f"images/{mode}" for mode in _MODES), "metrics/train", "metrics/test", "tensorboard")
 
 
 @dataclass(frozen=True)
