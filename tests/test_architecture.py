@@ -23,7 +23,8 @@ LAYERS = [
     {"renderer", "subject"},
     {"trained"},
     {"inference", "shots"},
-    {"evaluation", "pictures", "training"},
+    {"evaluation", "pictures", "training", "export"},
+    {"import_ply"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

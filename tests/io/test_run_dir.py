@@ -11,6 +11,7 @@ from rgbavatar.io.run_dir import RunDir, create_run_dir, open_run_dir, refuse_ex
 
 OURS = [
     "config.yaml", "checkpoint.pt", "model.ply", "speed.txt", "compare.mp4", "quality.jsonl", "samples.npy", "preview.png",
+    "avatar.npz", "splats/00012.ply",
     "images/00001.png", "images/compare/123456.png",
     "metrics/test/metrics.json", "metrics/train/metrics.npz", "tensorboard/events.out.tfevents.1.host.2.0",
     ".checkpoint.0123abcd.partial.pt", "images/turntable/.00007.0123abcd.partial.png",

@@ -20,7 +20,8 @@ _RESULTS = tuple(
     re.compile(pattern)
     for pattern in (
         r"config\.yaml|checkpoint\.pt|model\.ply|speed\.txt",
-        r"quality\.jsonl|samples\.npy|preview\.png",
+        r"quality\.jsonl|samples\.npy|preview\.png|avatar\.npz",
+        r"splats/\d{5,}\.ply",
         r"(frames|compare|turntable|reenact|interpolate)\.(mp4|webm|gif)",
         r"images/((compare|turntable|reenact|interpolate)/)?\d{5,}\.png",
         r"metrics/(train|test)/metrics\.(npz|json|txt)",
@@ -28,7 +29,15 @@ _RESULTS = tuple(
     )
 )
 _MODES = ("compare", "turntable", "reenact", "interpolate")
-_RESULT_FOLDERS = ("", "images", *(f"images/{mode}" for mode in _MODES), "metrics/train", "metrics/test", "tensorboard")
+_RESULT_FOLDERS = (
+    "",
+    "splats",
+    "images",
+    *(f"images/{mode}" for mode in _MODES),
+    "metrics/train",
+    "metrics/test",
+    "tensorboard",
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,16 @@ class RunDir:
     def ply(self) -> Path:
         """The avatar as a table for other programs (see rgbavatar.io.ply)."""
         return self.path / "model.ply"
+
+    @property
+    def bundle(self) -> Path:
+        """The avatar in one small file (rgbavatar.export.bundle)."""
+        return self.path / "avatar.npz"
+
+    @property
+    def splats(self) -> Path:
+        """The folder of posed frames, `%05d.ply` (rgbavatar.export.splats)."""
+        return self.path / "splats"
 
     @property
     def speed(self) -> Path:
