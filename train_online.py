@@ -1,7 +1,14 @@
 #!/usr/bin/env python3
 """Train an avatar while its video plays: a tracked subject is replayed, or a folder watched that a tracker is writing."""
 
-from rgbavatar.cli import add_training_arguments, heavy_imports, make_parser, positive, run_script
+from rgbavatar.cli import (
+    add_training_arguments,
+    heavy_imports,
+    make_parser,
+    positive,
+    require_one_process,
+    run_script,
+)
 
 
 def main() -> None:
@@ -16,6 +23,7 @@ def main() -> None:
     parser.add_argument("--video_fps", type=positive, default=25.0, help="frames that arrive in a second of a replay")
     parser.add_argument("--view", action="store_true", help="keep preview.png in the run's folder up to date")
     arguments = parser.parse_args()
+    require_one_process()
 
     with heavy_imports():
         import torch

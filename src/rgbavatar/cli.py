@@ -192,6 +192,15 @@ def _check_cuda(device: torch.device) -> None:
         )
 
 
+def require_one_process() -> None:
+    """Raise ConfigError where torchrun has started several."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1:
+        raise ConfigError(
+            f"torchrun started {count} processes, expected one: a stream cannot be shared; leave torchrun out"
+        )
+
+
 def say(line: str) -> None:
     """One line for the user on standard output."""
     sys.stdout.write(line + "\n")

@@ -130,6 +130,14 @@ def test_a_source_that_is_none_is_an_error(
     assert not workspace.run.exists()
 
 
+def test_several_processes_are_refused(script: Script, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    ended = script("train_online", *workspace.training())
+    assert ended.code == 2
+    assert "torchrun started 2 processes" in ended.error_line
+    assert not workspace.run.exists()
+
+
 def test_a_stream_that_never_begins_is_an_error(script: Script, workspace: Workspace, live: Path) -> None:
     ended = script("train_online", *watching(workspace, live, "online.stall_seconds=0.3"))
     assert ended.code == 2
