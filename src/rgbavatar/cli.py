@@ -16,9 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rgbavatar.errors import ConfigError, ExtensionUnavailableError, RgbAvatarError, Stopped
+from rgbavatar.io.run_dir import MODES
 
 if TYPE_CHECKING:
     import torch
+
+Tell = Callable[[str], None]
+"""Takes a line for the user."""
 
 EXIT_USER_ERROR = 2
 _EXTENSION = "submodules/diff-gaussian-rasterization"
@@ -62,8 +66,7 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
 def add_render_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of render.py."""
     add_result_arguments(parser)
-    modes = ("frames", "compare", "turntable", "reenact", "interpolate")
-    parser.add_argument("--mode", choices=modes, default="frames", help="what to show")
+    parser.add_argument("--mode", choices=("frames", *MODES), default="frames", help="what to show")
     parser.add_argument("--split", choices=("train", "test", "all"), default="all", help="frames to show")
     look = parser.add_argument_group("look")
     look.add_argument("--white_bg", action="store_true", help="white background; short for --bg white")

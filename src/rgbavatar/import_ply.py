@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rgbavatar.binding.mesh_binding import MeshBinding, uv_tangents
 from rgbavatar.cli import make_parser, run_script, say
-from rgbavatar.config import Config, config_to_dict, config_to_yaml, load_config
+from rgbavatar.config import Config, config_from_dict, config_to_dict, config_to_yaml, load_config
 from rgbavatar.errors import CheckpointError
 from rgbavatar.io.avatar_ply import AvatarTable, export_avatar_ply, read_avatar_ply
 from rgbavatar.io.checkpoint import Checkpoint, save_checkpoint
@@ -25,11 +25,8 @@ from rgbavatar.io.run_dir import create_run_dir
 from rgbavatar.model.avatar import AvatarModel, AvatarShape
 from rgbavatar.subject import load_template
 from rgbavatar.templates.base import HeadTemplate
-from rgbavatar.trained import checkpoint_table, pack_avatar
+from rgbavatar.trained import BASE_ARRAYS, BASIS_ARRAYS, checkpoint_table, pack_avatar
 from rgbavatar.training.randomness import Generators
-
-_BASE = ("mean", "rotation", "sh", "opacity_logit", "log_scale")
-_BASIS = ("mean", "rotation", "sh")
 
 
 def import_avatar(path: Path, template: HeadTemplate, config: Config) -> Checkpoint:
@@ -61,8 +58,8 @@ def import_avatar(path: Path, template: HeadTemplate, config: Config) -> Checkpo
 
 def _state_of(path: Path, table: AvatarTable, model: AvatarModel) -> dict[str, Tensor]:
     """The model's tensors by name. The network's weights are cut from the flat list, which zeros may follow."""
-    state = {f"base.{name}": torch.from_numpy(getattr(table, name)) for name in _BASE}
-    state |= {f"basis.{name}": torch.from_numpy(getattr(table, f"basis_{name}")) for name in _BASIS}
+    state = {f"base.{name}": torch.from_numpy(getattr(table, name)) for name in BASE_ARRAYS}
+    state |= {f"basis.{name}": torch.from_numpy(getattr(table, f"basis_{name}")) for name in BASIS_ARRAYS}
     flat, at = torch.from_numpy(table.network), 0
     for name, parameter in model.network.named_parameters():
         part = flat[at : at + parameter.numel()]
@@ -91,8 +88,7 @@ def main() -> None:
     )
     save_checkpoint(run.checkpoint, checkpoint)
     export_avatar_ply(run.ply, checkpoint_table(checkpoint, str(run.checkpoint)))
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **checkpoint.config["model"]))
-    write_text(run.config, config_to_yaml(config))
+    write_text(run.config, config_to_yaml(config_from_dict(checkpoint.config, str(run.checkpoint))))
     say(f"{len(checkpoint.model['seen'])} Gaussians; the avatar is in {run.path}")
 
 

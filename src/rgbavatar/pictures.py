@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -115,7 +115,7 @@ def _pictures(
 def _resized(shots: Shots, size: int | None) -> Shots:
     if size is None:
         return shots
-    return Shots(shots.numbers, shots.codes, shots.vertices, shots.camera.resized(size), shots.template)
+    return replace(shots, camera=shots.camera.resized(size))
 
 
 def shot_pictures(

@@ -24,8 +24,8 @@ from rgbavatar.renderer import render
 from rgbavatar.templates.base import HeadTemplate
 from rgbavatar.types import Batch, Gaussians, Rendering
 
-_BASE_ARRAYS = ("mean", "rotation", "sh", "opacity_logit", "log_scale")
-_BASIS_ARRAYS = ("mean", "rotation", "sh")
+BASE_ARRAYS = ("mean", "rotation", "sh", "opacity_logit", "log_scale")
+BASIS_ARRAYS = ("mean", "rotation", "sh")
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def checkpoint_table(checkpoint: Checkpoint, source: str) -> AvatarTable:
             "face": _take(tensors["binding.face_ids"], visible, 0).int(),
             "barycentric": _take(tensors["binding.barycentrics"], visible, 0),
         }
-        arrays |= {name: _take(tensors[f"avatar.base.{name}"], visible, 0) for name in _BASE_ARRAYS}
-        arrays |= {f"basis_{name}": _take(tensors[f"avatar.basis.{name}"], visible, 1) for name in _BASIS_ARRAYS}
+        arrays |= {name: _take(tensors[f"avatar.base.{name}"], visible, 0) for name in BASE_ARRAYS}
+        arrays |= {f"basis_{name}": _take(tensors[f"avatar.basis.{name}"], visible, 1) for name in BASIS_ARRAYS}
     except (KeyError, IndexError, RuntimeError) as error:
         raise _no_avatar(source, error) from error
     return AvatarTable(**{name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()})

@@ -32,13 +32,11 @@ from rgbavatar.config import config_from_dict, config_to_dict
 from rgbavatar.errors import CheckpointError
 from rgbavatar.io.files import write_bytes
 from rgbavatar.model.avatar import AvatarModel, AvatarShape
-from rgbavatar.trained import TrainedAvatar
+from rgbavatar.trained import BASE_ARRAYS, BASIS_ARRAYS, TrainedAvatar
 
 FORMAT, VERSION = "rgbavatar bundle", 1
 _FULL = 65535.0  # of a 16-bit number; half floats would move Gaussians by microns, which costs 0.4 dB at 48 dB
 _LEVELS = 127  # of an 8-bit number on either side of 0
-_BASE = ("mean", "rotation", "sh", "opacity_logit", "log_scale")
-_BASIS = ("mean", "rotation", "sh")
 
 
 def write_bundle(path: Path, avatar: TrainedAvatar) -> None:
@@ -60,8 +58,8 @@ def bundle_arrays(avatar: TrainedAvatar) -> dict[str, np.ndarray]:
         "uses_bases": avatar.uses_bases,
     }
     arrays = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
-    arrays |= {name: _to_numpy(getattr(model.base, name), np.float16) for name in _BASE}
-    for name in _BASIS:
+    arrays |= {name: _to_numpy(getattr(model.base, name), np.float16) for name in BASE_ARRAYS}
+    for name in BASIS_ARRAYS:
         levels, step = _quantize(getattr(model.basis, name).detach())
         arrays |= {f"basis_{name}": levels, f"basis_{name}_step": step}
     arrays |= {f"network_{i}": _to_numpy(p, np.float32) for i, p in enumerate(model.network.parameters())}
@@ -93,8 +91,8 @@ def _build(arrays: dict[str, np.ndarray], meta: dict[str, Any], path: Path, devi
     bases, count, _ = arrays["basis_mean"].shape
     hidden, code = arrays["network_0"].shape
     model = AvatarModel(AvatarShape(count, bases, code, hidden), torch.Generator())
-    state = {f"base.{name}": _to_tensor(arrays[name]) for name in _BASE}
-    for name in _BASIS:
+    state = {f"base.{name}": _to_tensor(arrays[name]) for name in BASE_ARRAYS}
+    for name in BASIS_ARRAYS:
         step = _to_tensor(arrays[f"basis_{name}_step"])
         state[f"basis.{name}"] = _to_tensor(arrays[f"basis_{name}"]) * step[None, :, None]
     names = [f"network.{name}" for name, _ in model.network.named_parameters()]

@@ -15,6 +15,7 @@ from rgbavatar.errors import CheckpointError, OutputError
 from rgbavatar.io.files import is_partial, make_folder, output_error
 
 SPLITS = ("train", "test")
+MODES = ("compare", "turntable", "reenact", "interpolate")  # of rendering, each with a folder of its own
 
 _RESULTS = tuple(
     re.compile(pattern)
@@ -22,18 +23,17 @@ _RESULTS = tuple(
         r"config\.yaml|checkpoint\.pt|model\.ply|speed\.txt",
         r"quality\.jsonl|samples\.npy|preview\.png|avatar\.npz",
         r"splats/\d{5,}\.ply",
-        r"(frames|compare|turntable|reenact|interpolate)\.(mp4|webm|gif)",
-        r"images/((compare|turntable|reenact|interpolate)/)?\d{5,}\.png",
+        rf"(frames|{'|'.join(MODES)})\.(mp4|webm|gif)",
+        rf"images/(({'|'.join(MODES)})/)?\d{{5,}}\.png",
         r"metrics/(train|test)/metrics\.(npz|json|txt)",
         r"tensorboard/events\.out\.tfevents\..+",
     )
 )
-_MODES = ("compare", "turntable", "reenact", "interpolate")
 _RESULT_FOLDERS = (
     "",
     "splats",
     "images",
-    *(f"images/{mode}" for mode in _MODES),
+    *(f"images/{mode}" for mode in MODES),
     "metrics/train",
     "metrics/test",
     "tensorboard",

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 
 import torch
-from torch import Tensor
 
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.datasets.images import PreloadedImages
@@ -77,8 +76,3 @@ class FramePool:
 def pool_bytes(first: StreamFrame, slots: int) -> int:
     """Memory for so many frames."""
     return slots * (first.image.nbytes + first.vertices.nbytes + first.code.nbytes)
-
-
-def numbers_of(pool: FramePool, slots: Tensor) -> Tensor:
-    """The numbers of the frames in `slots`, int64."""
-    return pool.dataset.numbers[slots]

@@ -6,12 +6,12 @@ Three threads: one takes frames from the source, one trains, and this one shows 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from rgbavatar.cli import Tell
 from rgbavatar.datasets.stream import FrameSource
 from rgbavatar.errors import DataError, RgbAvatarError, Stopped
 from rgbavatar.io.images import save_png
@@ -99,7 +99,7 @@ def train_online(
     )
 
 
-def _teller(bar: tqdm) -> Callable[[str], None]:
+def _teller(bar: tqdm) -> Tell:
     def tell(line: str) -> None:
         bar.write(line, file=sys.stderr)
 
@@ -111,7 +111,7 @@ def _open_outputs(
     trainer: Trainer,
     run: RunDir,
     log: MetricsLog,
-    tell: Callable[[str], None],
+    tell: Tell,
     resumes: bool,
     observer: Observer,
 ) -> Outputs:
@@ -134,7 +134,7 @@ def _attend(
     intake: FrameIntake,
     stop: StopSignal,
     bar: tqdm,
-    tell: Callable[[str], None],
+    tell: Tell,
     preview: RunDir | None,
 ) -> None:
     """Show how training goes until it has ended."""
@@ -162,7 +162,7 @@ def _show(training: StreamTraining, intake: FrameIntake, bar: tqdm) -> None:
     bar.update(0)
 
 
-def _tell_problems(intake: FrameIntake, told: int, tell: Callable[[str], None]) -> int:
+def _tell_problems(intake: FrameIntake, told: int, tell: Tell) -> int:
     """Tell of the broken frames since the last call. Returns how many there were in all."""
     skipped, problems = intake.skipped, list(intake.problems)
     for count, problem in enumerate(problems, start=skipped - len(problems)):  # broken frames before it
@@ -171,7 +171,7 @@ def _tell_problems(intake: FrameIntake, told: int, tell: Callable[[str], None]) 
     return skipped
 
 
-def _write_preview(training: StreamTraining, run: RunDir, tell: Callable[[str], None]) -> None:
+def _write_preview(training: StreamTraining, run: RunDir, tell: Tell) -> None:
     picture = training.take_picture()
     if picture is None:
         return
@@ -187,13 +187,13 @@ def _require_training(training: StreamTraining, intake: FrameIntake, source: Fra
         return
     if stop.requested:
         raise Stopped(stop.number, "stopped before a frame came; nothing was trained")
-    if isinstance(intake.failure, RgbAvatarError) or (intake.failure and not isinstance(intake.failure, OSError)):
+    if intake.failure is not None and not isinstance(intake.failure, OSError):
         raise intake.failure
     reason = intake.failure or (intake.problems[-1] if intake.problems else "the stream ended, or nothing came in time")
     raise DataError(f"{source.subject}: no frame came ({reason}); expected one at least")
 
 
-def _raise_unless_ended(intake: FrameIntake, stop: StopSignal, run: RunDir, tell: Callable[[str], None]) -> None:
+def _raise_unless_ended(intake: FrameIntake, stop: StopSignal, run: RunDir, tell: Tell) -> None:
     """All is saved: say how the stream ended, where it did not end by itself."""
     failure = intake.failure
     if isinstance(failure, (RgbAvatarError, OSError)):

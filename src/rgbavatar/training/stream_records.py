@@ -16,13 +16,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from rgbavatar.cli import Tell
 from rgbavatar.errors import OutputError
 from rgbavatar.io.files import make_folder, output_error
 
 _HEADER_BYTES = 128  # of a .npy file; numpy pads a header to a multiple of 64, and ours is always shorter
 _ROWS_AT_ONCE = 1024  # of samples kept in memory
-
-Tell = Callable[[str], None]
 
 
 class _Record:

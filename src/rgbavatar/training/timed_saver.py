@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from rgbavatar.cli import Tell
 from rgbavatar.errors import OutputError
 from rgbavatar.io.checkpoint_writer import CheckpointWriter
 from rgbavatar.io.run_dir import RunDir
@@ -18,8 +19,6 @@ from rgbavatar.training.step_report import StepReport
 from rgbavatar.training.trainer import Trainer
 
 RETRY_SECONDS = 2.0  # between two attempts to write to a disk that was full
-
-Tell = Callable[[str], None]
 
 
 class TimedSaver:
