@@ -12,7 +12,7 @@ import numpy as np
 
 from rgbavatar.io.images import save_png
 
-_MOST_THREADS = 8  # beyond that the disk is the limit
+_MOST_THREADS = 16  # beyond that the disk is the limit
 _HELD_PER_THREAD = 4  # pictures that may wait
 
 

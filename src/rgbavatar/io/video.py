@@ -24,7 +24,7 @@ from rgbavatar.errors import OutputError
 from rgbavatar.io.files import output_error, write_aside
 
 _ENCODERS: dict[str, tuple[str, ...]] = {
-    ".mp4": ("-c:v", "libx264", "-crf", "17", "-preset", "medium", "-pix_fmt", "yuv420p", "-movflags", "+faststart"),
+    ".mp4": ("-c:v", "libx264", "-crf", "16", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-movflags", "+faststart"),
     ".webm": ("-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", "-row-mt", "1", "-pix_fmt", "yuv420p"),
     ".gif": ("-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse", "-loop", "0"),
 }
