@@ -28,9 +28,10 @@ _RETIRED = {"online.post_process_images": 0}
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """Which frames: data_dir/SUBJECT, the last test_frames of it held out."""
+    """Which frames: data_dir/SUBJECT, the last test_frames of it held out; layout: how it is stored (datasets.layouts)."""
 
     data_dir: str = "data/INSTA"
+    layout: str = "auto"
     test_frames: int = _setting(350, low=0)
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from rgbavatar.config import Config
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.datasets.features import compute_features
-from rgbavatar.datasets.tracking import Tracking, load_tracking
+from rgbavatar.datasets.recorded import load_tracking
+from rgbavatar.datasets.tracking import Tracking
 from rgbavatar.geometry.camera import Camera
 from rgbavatar.geometry.orbit import orbit
 from rgbavatar.templates.base import HeadParameters, HeadTemplate
@@ -90,7 +91,7 @@ def turntable_shots(dataset: HeadDataset, way: Orbit) -> Shots:
 
 def reenact_shots(config: Config, subject: str, way: Drive, template: HeadTemplate) -> Shots:
     """The avatar does what the driver does (rgbavatar.templates.motion.transfer). Raises DataError."""
-    own = load_tracking(Path(config.dataset.data_dir) / subject, template)
+    own = load_tracking(Path(config.dataset.data_dir) / subject, template, config.dataset.layout)
     driver = load_tracking(_driver_folder(config, way.driver), template)
     own_neutral = _neutral(own, way.own_neutral, "--neutral")
     motion = smooth(driver.motion, way.smoothing)
@@ -103,7 +104,7 @@ def reenact_shots(config: Config, subject: str, way: Drive, template: HeadTempla
 
 def interpolated_shots(config: Config, subject: str, stops: Sequence[int], steps: int, template: HeadTemplate) -> Shots:
     """From frame to frame of the subject's tracking, in `steps` pictures each. Raises DataError."""
-    own = load_tracking(Path(config.dataset.data_dir) / subject, template)
+    own = load_tracking(Path(config.dataset.data_dir) / subject, template, config.dataset.layout)
     places = check_frame_numbers(own.numbers, stops, "--between")
     motion = interpolate(own.motion, places, steps)
     camera = own.camera.at(places[0] if len(own.camera) > 1 else 0)

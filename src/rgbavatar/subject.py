@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from rgbavatar.config import Config
 from rgbavatar.datasets.base import HeadDataset, Split
-from rgbavatar.datasets.insta import load_insta
+from rgbavatar.datasets.layouts import INSTA
+from rgbavatar.datasets.recorded import load_recorded
 from rgbavatar.datasets.stream import FrameSource, ReplaySource
 from rgbavatar.datasets.watch import WatchSource
 from rgbavatar.errors import ConfigError
@@ -39,13 +40,14 @@ def load_subject(
             bar.total = total
             bar.update(done - bar.n)
 
-        return load_insta(
+        return load_recorded(
             folder,
             template,
             preload=preload,
             pin_memory=device.type != "cpu",
             split=split,
             test_frames=config.dataset.test_frames,
+            layout=config.dataset.layout,
             progress=progress,
         )
 
@@ -62,4 +64,4 @@ def open_source(config: Config, source: str, subject: str, frames_per_second: fl
     if kind != "watch" or not folder:
         raise ConfigError(f"--source {source}: expected replay or watch:DIR")
     online = config.online
-    return WatchSource(Path(folder), load_template(config), online.broken_seconds, online.stall_seconds)
+    return WatchSource(Path(folder), load_template(config), INSTA, online.broken_seconds, online.stall_seconds)

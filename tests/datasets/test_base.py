@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rgbavatar.datasets.base import Split, split_indices
-from rgbavatar.datasets.insta import load_insta
+from rgbavatar.datasets.recorded import load_recorded
 from tests.datasets.subjects import noise, one_line_error, small_template, write_subject
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused(test_frames: int) ->
 
 
 def test_a_batch_holds_the_frames_asked_for(tmp_path: Path) -> None:
-    dataset = load_insta(write_subject(tmp_path / "s", range(4)), small_template(), preload=False, pin_memory=False)
+    dataset = load_recorded(write_subject(tmp_path / "s", range(4)), small_template(), preload=False, pin_memory=False)
     batch = dataset.batch(torch.tensor([3, 1]), CPU)
     np.testing.assert_array_equal(batch.images, np.stack([noise(3), noise(1)]))
     assert torch.equal(batch.vertices, dataset.vertices[[3, 1]])
@@ -40,7 +40,7 @@ def test_a_batch_holds_the_frames_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_moved_dataset_gives_the_same_batches(tmp_path: Path) -> None:
-    dataset = load_insta(write_subject(tmp_path / "s"), small_template(), preload=True, pin_memory=False)
+    dataset = load_recorded(write_subject(tmp_path / "s"), small_template(), preload=True, pin_memory=False)
     here, there = (d.batch(torch.tensor([2, 0]), CPU) for d in (dataset, dataset.to(CPU)))
     assert torch.equal(here.images, there.images)
     assert torch.equal(here.vertices, there.vertices)

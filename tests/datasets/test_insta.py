@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import threading
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from rgbavatar.datasets import insta
+from rgbavatar.datasets import layouts
 from rgbavatar.datasets.base import HeadDataset, Split
-from rgbavatar.datasets.insta import load_insta
+from rgbavatar.datasets.recorded import load_recorded
 from tests.datasets.subjects import (
     PROBE,
     change_frame,
@@ -34,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path, **options: Any) -> HeadDataset:
-    return load_insta(folder, small_template(), **({"preload": True, "pin_memory": False} | options))
+    return load_recorded(folder, small_template(), **({"preload": True, "pin_memory": False} | options))
 
 
 def test_it_loads_frames_in_the_order_of_their_numbers(folder: Path) -> None:
@@ -52,7 +53,7 @@ def test_the_camera_sees_the_mesh_where_the_tracker_did(tmp_path: Path) -> None:
     template = small_template()
     template.data.weights[:] = np.eye(5)[1]
     template.data.shapedirs[:] = 0
-    dataset = load_insta(write_subject(tmp_path / "s"), template, preload=False, pin_memory=False)
+    dataset = load_recorded(write_subject(tmp_path / "s"), template, preload=False, pin_memory=False)
     for number in range(3):
         tracked = frame_content(number)["opencv"]
         expected = template.data.v_template @ tracked["R"][0].T + tracked["t"][0]
@@ -67,7 +68,7 @@ def test_a_head_that_faces_the_camera_is_not_turned(tmp_path: Path) -> None:
     """Frame 0 of the made-up motion: the code's neck is the identity, and the mesh is the template, a metre away."""
     template = small_template()
     template.data.shapedirs[:] = 0
-    dataset = load_insta(write_subject(tmp_path / "s"), template, preload=False, pin_memory=False)
+    dataset = load_recorded(write_subject(tmp_path / "s"), template, preload=False, pin_memory=False)
     assert dataset.codes[0, template.code_layout["neck"]].tolist() == [1, 0, 0, 0, 1, 0]
     expected = template.data.v_template - [0, 0, 1]
     np.testing.assert_allclose(dataset.vertices[0], expected, atol=1e-6)  # float32 of coordinates near 1 m
@@ -203,7 +204,7 @@ def test_an_interrupt_while_frames_are_read_ends_the_threads(folder: Path, monke
     def interrupt(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(insta, "read_frame_file", interrupt)
+    monkeypatch.setattr(layouts, "LAYOUTS", {"insta": dataclasses.replace(layouts.INSTA, read=interrupt)})
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         load(folder)
@@ -248,7 +249,7 @@ def test_the_mesh_of_a_subject_made_by_another_program_lies_on_its_mask() -> Non
     from tests.datasets.silhouettes import mean_overlap
 
     template = load_flame(PROBE / "FLAME2020" / "generic_model.pkl")
-    dataset = load_insta(PROBE / "INSTA" / "probe", template, preload=False, pin_memory=False)
+    dataset = load_recorded(PROBE / "INSTA" / "probe", template, preload=False, pin_memory=False)
     assert len(dataset) == 80
     assert mean_overlap(dataset, torch.tensor([0, 27, 53, 79])) > 0.7
     dataset.close()

@@ -11,7 +11,7 @@ import torch
 
 from rgbavatar.datasets import synthetic
 from rgbavatar.datasets.frame_file import read_frame_file
-from rgbavatar.datasets.insta import load_insta
+from rgbavatar.datasets.recorded import load_recorded
 from rgbavatar.errors import DataError, OutputError
 from rgbavatar.templates.flame import FlameTemplate, load_flame
 from tests.datasets.silhouettes import mean_overlap
@@ -45,7 +45,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_it_reads_back_as_a_subject(home: Path, template: FlameTemplate) -> None:
-    dataset = load_insta(home / "demo", template, preload=True, pin_memory=False)
+    dataset = load_recorded(home / "demo", template, preload=True, pin_memory=False)
     assert len(dataset) == FRAMES
     assert (dataset.images.width, dataset.images.height) == (SIZE, SIZE)
     assert len(dataset.camera) == 1
@@ -54,7 +54,7 @@ def test_it_reads_back_as_a_subject(home: Path, template: FlameTemplate) -> None
 
 
 def test_its_mesh_lies_on_its_masks(home: Path, template: FlameTemplate) -> None:
-    dataset = load_insta(home / "demo", template, preload=True, pin_memory=False)
+    dataset = load_recorded(home / "demo", template, preload=True, pin_memory=False)
     assert mean_overlap(dataset, torch.arange(FRAMES)) > 0.93  # the rest is hair, which has no mesh
 
 
@@ -70,7 +70,7 @@ def test_its_tracking_has_the_keys_and_types_of_metrical_tracker(home: Path) -> 
 
 
 def test_the_head_is_upright_and_lit_with_soft_edges(home: Path, template: FlameTemplate) -> None:
-    dataset = load_insta(home / "demo", template, preload=True, pin_memory=False)
+    dataset = load_recorded(home / "demo", template, preload=True, pin_memory=False)
     image = dataset.images.read(torch.tensor([0]))[0].double() / 255
     solid = image[..., 3] == 1
     rows = torch.nonzero(solid.any(1))[:, 0]
@@ -159,7 +159,7 @@ def test_the_skin_changes_with_the_expression(home: Path) -> None:
 
 
 def test_it_moves_smoothly(home: Path, template: FlameTemplate) -> None:
-    vertices = load_insta(home / "demo", template, preload=False, pin_memory=False).vertices
+    vertices = load_recorded(home / "demo", template, preload=False, pin_memory=False).vertices
     step = (vertices[1:] - vertices[:-1]).norm(dim=-1).max()
     assert 1e-4 < step < 0.03  # metres in a 25th of a second
     np.testing.assert_array_less(0.3, -vertices[..., 2])  # before the camera, which looks along -z of the world

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from rgbavatar.datasets.insta import load_insta
+from rgbavatar.datasets.layouts import INSTA
+from rgbavatar.datasets.recorded import load_recorded
 from rgbavatar.datasets.stream import SkippedFrame, StreamFrame
 from rgbavatar.datasets.watch import END_FILE, WatchSource
 from rgbavatar.errors import DataError
@@ -60,7 +61,7 @@ class Watcher:
         self.error: Exception | None = None
         self._closed = threading.Event()
         self._source = WatchSource(
-            live, **({"template": small_template(), "patience": PATIENCE, "stall": STALL} | options)
+            live, **({"template": small_template(), "layout": INSTA, "patience": PATIENCE, "stall": STALL} | options)
         )
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -99,7 +100,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_pairs_are_taken_as_they_come_and_are_those_of_the_recorded_subject(recorded: Path, live: Path) -> None:
-    dataset = load_insta(recorded, small_template(), preload=True, pin_memory=False)
+    dataset = load_recorded(recorded, small_template(), preload=True, pin_memory=False)
     with Watcher(live, stall=SOON) as watcher:
         for number in range(8):
             copy_pair(recorded, live, number)
@@ -241,7 +242,7 @@ def test_a_template_that_does_not_fit_ends_the_stream_at_once(recorded: Path, li
 
 def test_a_folder_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found no such folder"):
-        WatchSource(tmp_path / "nowhere", small_template(), PATIENCE, STALL)
+        WatchSource(tmp_path / "nowhere", small_template(), INSTA, PATIENCE, STALL)
 
 
 def test_numbers_beyond_five_digits_go_on(recorded: Path, live: Path) -> None:

@@ -23,7 +23,6 @@ from rgbavatar.templates.base import (
     HeadParameters,
     HeadTemplate,
     neutral_parameters,
-    retarget_to_neck,
 )
 from rgbavatar.templates.flame import FlameTemplate, load_flame
 from rgbavatar.templates.flame_data import FlameData
@@ -160,7 +159,7 @@ def test_code_has_a_named_place_for_each_part(random_model: FlameData) -> None:
 def test_left_comes_before_right(coarse_head: FlameData) -> None:
     template = FlameTemplate(coarse_head)
     rest = template.pose(neutral_parameters(1, 300, 100))[0]
-    joints = template.joints(torch.zeros(300, dtype=torch.float64))
+    joints = template.joints(neutral_parameters(1, 300, 100))
     assert len(JOINT_NAMES) == len(joints) == 5
     assert joints[LEFT_EYE, 0] > 0 > joints[RIGHT_EYE, 0]
     p = neutral_parameters(1, 300, 100)
@@ -177,14 +176,14 @@ def test_joints_follow_the_identity(random_model: FlameData) -> None:
     p = make_parameters(1)
     rest = random_model.v_template + random_model.shapedirs[..., :300] @ p.shape.numpy()
     expected = torch.from_numpy(random_model.joint_regressor @ rest)
-    torch.testing.assert_close(FlameTemplate(random_model).joints(p.shape), expected, **EXACT)
+    torch.testing.assert_close(FlameTemplate(random_model).joints(p), expected, **EXACT)
 
 
 def test_retargeting_keeps_the_head_where_it_was(coarse_head: FlameData) -> None:
     template = FlameTemplate(coarse_head)
     p = make_parameters(3)
     moved = template.pose(p)
-    retargeted = retarget_to_neck(template, p)
+    retargeted = template.retarget(p)
     on_neck = torch.from_numpy(coarse_head.weights[:, ROOT] == 0)
     assert on_neck.sum() > 300
     torch.testing.assert_close(template.pose(retargeted)[:, on_neck], moved[:, on_neck], **EXACT)
@@ -199,18 +198,18 @@ def test_retargeting_a_neck_at_rest_follows_the_papers_equations(random_model: F
         random_model, weights=np.eye(5)[[NECK, JAW, LEFT_EYE, RIGHT_EYE, NECK, JAW, NECK]]
     )  # none on the root
     pure = without_neck_corrective(pure)
-    retargeted = retarget_to_neck(template, p)
+    retargeted = template.retarget(p)
     expected = FlameTemplate(pure).pose(still) @ p.root.mT + p.translation[:, None]
     torch.testing.assert_close(FlameTemplate(pure).pose(retargeted), expected, **EXACT)
-    joint = template.joints(p.shape)[NECK]
+    joint = template.joints(p)[NECK]
     assert torch.equal(retargeted.neck, p.root)
     torch.testing.assert_close(retargeted.translation, p.root @ joint - joint + p.translation, **EXACT)
 
 
 def test_retargeting_twice_is_the_same_as_once(random_model: FlameData) -> None:
     template = FlameTemplate(random_model)
-    once = retarget_to_neck(template, make_parameters(2))
-    twice = retarget_to_neck(template, once)
+    once = template.retarget(make_parameters(2))
+    twice = template.retarget(once)
     torch.testing.assert_close(twice.neck, once.neck, **EXACT)
     torch.testing.assert_close(twice.translation, once.translation, **EXACT)
 
@@ -219,7 +218,7 @@ def test_a_model_of_another_program_poses_as_the_loop_says(probe_path: Path) -> 
     template = load_flame(probe_path)
     p = make_parameters(1, turn=0.3)
     torch.testing.assert_close(template.pose(p)[0], torch.from_numpy(pose_by_loop(template.data, p, 0)), **EXACT)
-    retargeted = template.pose(retarget_to_neck(template, p))
+    retargeted = template.pose(template.retarget(p))
     on_neck = torch.from_numpy(
         (template.data.weights[:, ROOT] == 0) & (np.abs(template.data.posedirs[..., :9]).max((1, 2)) == 0)
     )

@@ -67,7 +67,7 @@ def test_halves_move_rigidly_with_head_and_jaw(pair: tuple[FlameData, FlameData]
     p = neutral_parameters(1, 300, 100)
     jaw = axis_angle_to_rotation(torch.tensor([[0.3, 0.1, 0.0]]).double())
     posed = template.pose(replace(p, jaw=jaw))[0].numpy()
-    joint = template.joints(p.shape)[JAW].numpy()
+    joint = template.joints(p)[JAW].numpy()
     turned = (after.v_template - joint) @ jaw[0].numpy().T + joint
     new = np.arange(len(after.v_template)) >= len(before.v_template)
     upper, lower = new & (after.weights[:, NECK] == 1), new & (after.weights[:, JAW] == 1)

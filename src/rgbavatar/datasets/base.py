@@ -21,10 +21,11 @@ from rgbavatar.types import Batch
 
 
 class Split(str, Enum):
-    """Which frames of a subject: those to train on, those held out at the end, or all."""
+    """Which frames of a subject: those to train on, those held out at the end, those of a held-out camera, or all."""
 
     TRAIN = "train"
     TEST = "test"
+    VAL = "val"
     ALL = "all"
 
 
@@ -102,8 +103,12 @@ class HeadDataset:
 def split_indices(count: int, split: Split, test_frames: int) -> Tensor:
     """Positions [m] int64 of a split of `count` frames: the test split is the last `test_frames`, the rest trains.
 
-    Raises DataError where `test_frames` is negative or leaves no frame to train on.
+    Raises DataError where `test_frames` is negative or leaves no frame to train on, and for a held-out camera.
     """
+    if split is Split.VAL:
+        raise DataError(
+            "the subject has one camera, so none that is held out: there is no split val; choose train or test"
+        )
     if not 0 <= test_frames < count:
         raise DataError(
             f"dataset.test_frames is {test_frames} but the subject has {count} frames; expected 0 to {count - 1}, "

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rgbavatar.datasets.frame_file import TrackedFrame
 from rgbavatar.geometry.rotation import rot6d_to_rotation
-from rgbavatar.templates.base import HeadParameters, HeadTemplate, retarget_to_neck
+from rgbavatar.templates.base import HeadParameters, HeadTemplate
 
 WORLD_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
 """Half a turn about x: from the world's axes to OpenCV's (x right, y down, z forward), and back."""
@@ -45,5 +45,5 @@ def join_frames(frames: Sequence[TrackedFrame]) -> HeadParameters:
 
 def compute_features(template: HeadTemplate, parameters: HeadParameters) -> tuple[Tensor, Tensor]:
     """Posed vertices [n, V, 3] in the world, metres, and codes [n, C] of n frames; both float32."""
-    retargeted = retarget_to_neck(template, parameters)
+    retargeted = template.retarget(parameters)
     return template.pose(retargeted).to(torch.float32), template.encode(retargeted).to(torch.float32)

@@ -91,6 +91,15 @@ def read_frame_file(path: Path) -> TrackedFrame:
     return TrackedFrame(**{name: torch.from_numpy(part) for name, part in parts.items()}, height=height, width=width)
 
 
+def has_camera_matrix(path: Path) -> bool:
+    """Whether a `.frame` file is one of metrical-tracker, or cannot be read: then reading says what is wrong with it."""
+    try:
+        content = load_content(path)
+    except DataError:
+        return True
+    return "opencv" in content or _find(content, "camera.R_base_0") is None
+
+
 def _find(content: Mapping[str, object], key: str) -> object | None:
     """The value at a dotted key, or None where a part of it is missing."""
     value: object | None = content

@@ -11,7 +11,9 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -23,14 +25,26 @@ from rgbavatar.errors import DataError
 Progress = Callable[[int, int], None]
 """Told (images done, images in all) after each image."""
 
+ImageFile: TypeAlias = "Path | MaskedImage"
+"""Where an image lies: an RGBA PNG, or colour and mask apart."""
+
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_HEADER_BYTES = 26  # signature 8, chunk length 4 and name 4, then width 4, height 4, bit depth 1, colour type 1
 PNG_END = b"IEND\xaeB`\x82"  # name and checksum of the empty last chunk
+JPEG_END = b"\xff\xd9"  # the marker that ends a JPEG
 PNG_TAIL_BYTES = 1024  # some writers leave a few bytes after the last chunk
 RGBA_COLOR_TYPE = 6
 COLOR_TYPES = {0: "grey", 2: "RGB without alpha", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 LOCKED_BYTES = 5 * 1024  # zlib gives the interpreter's lock away for more
 EXPORT_HINT = "export it again as 8-bit RGBA with the head's mask as alpha"
+
+
+@dataclass(frozen=True)
+class MaskedImage:
+    """A colour picture (PNG or JPEG, 8 bits) and the head's coverage apart: a grey picture, or one whose first channel it is."""
+
+    color: Path
+    mask: Path
 
 
 def default_workers() -> int:
@@ -75,17 +89,64 @@ def read_png_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def read_common_size(paths: Sequence[Path]) -> tuple[int, int]:
-    """Check the headers of all `paths` and return their common (width, height). Raises DataError naming the odd one."""
-    first = read_png_size(paths[0])
-    for path in paths[1:]:
-        size = read_png_size(path)
+def read_common_size(files: Sequence[ImageFile]) -> tuple[int, int]:
+    """Check the headers of all `files` and return their common (width, height). Raises DataError naming the odd one.
+
+    Of colour and mask apart, the first pair is decoded; that the others have its size shows when they are.
+    """
+    first = _size_of(files[0])
+    for file in files[1:]:
+        size = read_png_size(file) if isinstance(file, Path) else first
         if size != first:
             raise DataError(
-                f"{path}: found {size[0]}x{size[1]} pixels (width x height), expected {first[0]}x{first[1]} as in "
-                f"{paths[0].name}; all images of a subject need one size"
+                f"{file}: found {size[0]}x{size[1]} pixels (width x height), expected {first[0]}x{first[1]} as in "
+                f"{_name_of(files[0])}; all images of a subject need one size"
             )
     return first
+
+
+def _size_of(file: ImageFile) -> tuple[int, int]:
+    if isinstance(file, Path):
+        return read_png_size(file)
+    height, width = _decode(file.color, cv2.IMREAD_COLOR).shape[:2]
+    return width, height
+
+
+def _name_of(file: ImageFile) -> str:
+    return file.name if isinstance(file, Path) else file.color.name
+
+
+def decode_image(file: ImageFile, width: int, height: int) -> np.ndarray:
+    """Decode an image into [height, width, 4] uint8 straight RGBA. Raises DataError where damaged or of another size."""
+    if isinstance(file, Path):
+        return decode_rgba(file, width, height)
+    color, mask = _decode(file.color, cv2.IMREAD_COLOR), _decode(file.mask, cv2.IMREAD_UNCHANGED)
+    for path, picture in ((file.color, color), (file.mask, mask)):
+        if picture.shape[:2] != (height, width):
+            raise DataError(
+                f"{path}: found {picture.shape[1]}x{picture.shape[0]} pixels (width x height), expected {width}x{height}; "
+                f"all images and masks of a subject need one size"
+            )
+    alpha = mask if mask.ndim == 2 else mask[..., 0]
+    return np.dstack([cv2.cvtColor(color, cv2.COLOR_BGR2RGB), alpha])
+
+
+def _decode(path: Path, flags: int) -> np.ndarray:
+    """A picture in OpenCV's order of channels, 8 bits. Raises DataError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if data[:8] == PNG_SIGNATURE:
+        check_png_chunks(path, data)
+    elif not data.rstrip(b"\0").endswith(JPEG_END):
+        raise DataError(
+            f"{path}: found neither a PNG nor a whole JPEG in {len(data)} bytes, expected one; copy it again"
+        )
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if picture is None or picture.dtype != np.uint8:
+        raise DataError(f"{path}: found pixels that cannot be decoded, expected an 8-bit picture; export it again")
+    return picture
 
 
 def decode_rgba(path: Path, width: int, height: int) -> np.ndarray:
@@ -176,8 +237,8 @@ class PreloadedImages:
 class StreamedImages:
     """n images decoded from the disk at each read, by a pool of threads that `close` ends."""
 
-    def __init__(self, paths: Sequence[Path], width: int, height: int, pin_memory: bool, workers: int) -> None:
-        self.paths = tuple(paths)
+    def __init__(self, files: Sequence[ImageFile], width: int, height: int, pin_memory: bool, workers: int) -> None:
+        self.files = tuple(files)
         self._width = width
         self._height = height
         self._pin_memory = pin_memory
@@ -192,7 +253,7 @@ class StreamedImages:
         return self._height
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.files)
 
     def read(self, indices: Tensor) -> Tensor:
         """Decode the images at positions `indices` [B]: [B, H, W, 4] uint8 on the CPU. Raises DataError."""
@@ -216,7 +277,7 @@ class StreamedImages:
         view = out.numpy()  # torch would copy with threads of its own for each of ours
 
         def decode(slot: int, index: int) -> None:
-            view[slot] = decode_rgba(self.paths[index], self._width, self._height)
+            view[slot] = decode_image(self.files[index], self._width, self._height)
 
         return [self._pool.submit(decode, slot, index) for slot, index in enumerate(indices)]
 
@@ -246,14 +307,14 @@ class PendingImages:
         return self._held
 
 
-def stream_images(paths: Sequence[Path], *, pin_memory: bool, workers: int | None = None) -> StreamedImages:
-    """Check the headers of `paths` and make a store that decodes them at each read. Raises DataError naming a file."""
-    width, height = read_common_size(paths)
-    return StreamedImages(paths, width, height, pin_memory, workers or default_workers())
+def stream_images(files: Sequence[ImageFile], *, pin_memory: bool, workers: int | None = None) -> StreamedImages:
+    """Check the headers of `files` and make a store that decodes them at each read. Raises DataError naming a file."""
+    width, height = read_common_size(files)
+    return StreamedImages(files, width, height, pin_memory, workers or default_workers())
 
 
 def preload_images(
-    paths: Sequence[Path], *, pin_memory: bool, workers: int | None = None, progress: Progress | None = None
+    files: Sequence[ImageFile], *, pin_memory: bool, workers: int | None = None, progress: Progress | None = None
 ) -> PreloadedImages:
-    """Decode `paths` into memory (4 H W bytes each), handed out page-locked where asked. Raises DataError naming the file."""
-    return stream_images(paths, pin_memory=pin_memory, workers=workers).start_preload().finish(progress)
+    """Decode `files` into memory (4 H W bytes each), handed out page-locked where asked. Raises DataError naming the file."""
+    return stream_images(files, pin_memory=pin_memory, workers=workers).start_preload().finish(progress)

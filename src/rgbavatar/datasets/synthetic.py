@@ -22,14 +22,15 @@ from torch import Tensor
 
 from rgbavatar.datasets.features import WORLD_TO_OPENCV, compute_features, join_frames
 from rgbavatar.datasets.frame_file import TrackedFrame, write_frame_file
+from rgbavatar.datasets.frame_layout import IMAGES
 from rgbavatar.datasets.images import default_workers, finish_all
-from rgbavatar.datasets.insta import CHECKPOINT, IMAGES
+from rgbavatar.datasets.layouts import INSTA
 from rgbavatar.datasets.synthetic_motion import make_motion
 from rgbavatar.datasets.synthetic_render import Head, Look, prepare_head, render_head
 from rgbavatar.errors import DataError, OutputError, RgbAvatarError
 from rgbavatar.geometry.rotation import rotation_to_rot6d
 from rgbavatar.io.images import save_png
-from rgbavatar.templates.base import LEFT_EYE, RIGHT_EYE, HeadParameters, HeadTemplate, neutral_parameters
+from rgbavatar.templates.base import HeadParameters, HeadTemplate, neutral_parameters
 from rgbavatar.templates.flame import load_flame
 from rgbavatar.templates.flame_data import NUM_EXPRESSION, NUM_SHAPE
 from rgbavatar.templates.procedural_head import (
@@ -125,7 +126,7 @@ def _fill_template(folder: Path) -> None:
 
 def _fill_subject(folder: Path, template: HeadTemplate, settings: DemoSettings) -> None:
     """Write all frames of a subject, several at a time."""
-    for part in (IMAGES, CHECKPOINT):
+    for part in (IMAGES, INSTA.folder):
         (folder / part).mkdir()
     motion = make_motion(settings.frames, settings.seed, NUM_SHAPE, NUM_EXPRESSION)
     rest = template.pose(replace(neutral_parameters(1, NUM_SHAPE, NUM_EXPRESSION), shape=motion.shape))[0]
@@ -139,7 +140,7 @@ def _fill_subject(folder: Path, template: HeadTemplate, settings: DemoSettings) 
 
 def _prepare(template: HeadTemplate, rest: Tensor, shape: Tensor, settings: DemoSettings) -> Head:
     """The head to render, with its texture."""
-    eyes = template.joints(shape)[[LEFT_EYE, RIGHT_EYE]]
+    eyes = template.eye_centers(replace(neutral_parameters(1, NUM_SHAPE, NUM_EXPRESSION), shape=shape))
     texture = procedural_texture(TEXELS_PER_PIXEL * settings.size)
     return prepare_head(template.faces, template.uv, template.uv_faces, rest, eyes, texture, settings.seed)
 
@@ -148,7 +149,7 @@ def _write_one(
     folder: Path, number: int, frame: TrackedFrame, vertices: Tensor, head: Head, settings: DemoSettings
 ) -> None:
     """Write the tracking of a frame and the image of its mesh as the reader poses it. vertices [V, 3]: OpenCV axes."""
-    write_frame_file(folder / CHECKPOINT / f"{number:05d}.frame", frame, number)
+    write_frame_file(folder / INSTA.folder / f"{number:05d}.frame", frame, number)
     size, samples = settings.size, settings.samples
     image = render_head(head, vertices, frame.intrinsics, size, size, look_of(frame), samples)
     save_png(folder / IMAGES / f"{number:05d}.png", image.numpy())

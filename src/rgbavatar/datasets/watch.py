@@ -1,9 +1,9 @@
-"""A folder that a live tracker is still writing, in the INSTA layout: `images/%05d.png` and `checkpoint/%05d.frame`.
+"""A folder that a live tracker is still writing: `images/%05d.png` and a file for each tracked frame, as in INSTA's layout.
 
-A *pair* is the image and the `.frame` file of one number. Pairs are handed out in the order of their numbers, each once both
-of its files are whole. A file that cannot be read yet is waited for while it changes; one that has been left as it is for
-`patience` seconds is broken, and its pair is skipped. So is a number that never comes while later ones do. The stream ends
-with a file named `end` in the folder, or when nothing has come for `stall` seconds.
+A *pair* is the image and the tracked frame's file of one number. Pairs are handed out in the order of their numbers, each once
+both of its files are whole. A file that cannot be read yet is waited for while it changes; one that has been left as it is
+for `patience` seconds is broken, and its pair is skipped. So is a number that never comes while later ones do. The stream
+ends with a file named `end` in the folder, or when nothing has come for `stall` seconds.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from rgbavatar.datasets.features import compute_features, join_frames
-from rgbavatar.datasets.frame_file import TrackedFrame, read_frame_file
+from rgbavatar.datasets.frame_file import TrackedFrame
+from rgbavatar.datasets.frame_layout import IMAGES, FrameFileLayout, check_first_frame, check_frame, join_cameras
 from rgbavatar.datasets.images import decode_rgba, read_png_size
-from rgbavatar.datasets.insta import CHECKPOINT, IMAGES, check_first_frame, check_frame, join_cameras
 from rgbavatar.datasets.stream import SkippedFrame, StreamFrame
 from rgbavatar.errors import DataError
 from rgbavatar.templates.base import HeadTemplate
@@ -35,7 +35,7 @@ _Signature = tuple[tuple[int, int] | None, ...]
 
 @dataclass(frozen=True)
 class _Pair:
-    """What the files of one number hold. path: of the `.frame` file. image [H, W, 4] uint8. modified: seconds since the epoch."""
+    """What the files of one number hold. path: the tracked frame's. image [H, W, 4] uint8. modified: seconds since the epoch."""
 
     path: Path
     frame: TrackedFrame
@@ -46,12 +46,15 @@ class _Pair:
 class WatchSource:
     """See the module's head. patience, stall: seconds."""
 
-    def __init__(self, folder: Path, template: HeadTemplate, patience: float, stall: float) -> None:
+    def __init__(
+        self, folder: Path, template: HeadTemplate, layout: FrameFileLayout, patience: float, stall: float
+    ) -> None:
         """Raises DataError where there is no such folder."""
         if not folder.is_dir():
             raise DataError(f"{folder}: found no such folder, expected the one that the tracker writes into")
         self._folder = folder
         self._template = template
+        self._layout = layout
         self._patience = patience
         self._stall = stall
         self._first: _Pair | None = None
@@ -125,7 +128,7 @@ class WatchSource:
         """Raises DataError where a file is not whole."""
         image_path, frame_path = self._image(number), self._frame(number)
         width, height = read_png_size(image_path)
-        frame = read_frame_file(frame_path)
+        frame = self._layout.read(frame_path)
         image = torch.from_numpy(decode_rgba(image_path, width, height))
         return _Pair(frame_path, frame, image, max(_modified(image_path), _modified(frame_path)))
 
@@ -157,7 +160,7 @@ class WatchSource:
         return self._folder / IMAGES / f"{number:05d}.png"
 
     def _frame(self, number: int) -> Path:
-        return self._folder / CHECKPOINT / f"{number:05d}.frame"
+        return self._folder / self._layout.folder / f"{number:05d}{self._layout.suffix}"
 
     def _has_ended(self) -> bool:
         return (self._folder / END_FILE).exists()
@@ -168,7 +171,7 @@ class WatchSource:
             raise DataError(f"{self._folder}: has gone while it was watched; its frames so far are used")
         return [
             int(Path(name).stem)
-            for part, suffix in ((IMAGES, ".png"), (CHECKPOINT, ".frame"))
+            for part, suffix in ((IMAGES, ".png"), (self._layout.folder, self._layout.suffix))
             for name in _names(self._folder / part)
             if name.endswith(suffix) and name.removesuffix(suffix).isdecimal()
         ]

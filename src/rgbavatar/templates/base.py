@@ -32,15 +32,18 @@ _FRAME_SHAPES: Mapping[str, tuple[int, ...]] = {
     "root": (3, 3),
     "translation": (3,),
 }  # what follows n in each field of HeadParameters
+_COMMON = ("shape", "offset")  # fields that all frames share
 
 
 @dataclass(frozen=True)
 class HeadParameters:
     """n tracked frames of one person; float64 tensors on one device.
 
-    shape [S]: identity, common to all frames. expression [n, E]. neck, jaw [n, 3, 3] and eyes [n, 2, 3, 3] (left,
-    right): rotations about their joints, each relative to its parent joint. eyelids [n, 2]: left, right; 0 open, 1
-    closed. root [n, 3, 3] and translation [n, 3] (metres): the rigid motion of the whole mesh, see the module's head.
+    shape [S]: identity, common to all frames. offset [V, 3] metres, or None: what a tracker adds to each vertex of the
+    person's rest mesh beyond what the coefficients say, common too. expression [n, E]. neck, jaw [n, 3, 3] and eyes [n,
+    2, 3, 3] (left, right): rotations about their joints, each relative to its parent joint. eyelids [n, 2]: left, right;
+    0 open, 1 closed. root [n, 3, 3] and translation [n, 3] (metres): the rigid motion of the whole mesh, see the
+    module's head.
     A tracker without a neck pose (metrical-tracker) has neck = identity. Raises DataError where shapes do not fit.
     """
 
@@ -52,6 +55,7 @@ class HeadParameters:
     eyelids: Tensor
     root: Tensor
     translation: Tensor
+    offset: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.shape.ndim != 1 or self.expression.ndim != 2:
@@ -66,8 +70,8 @@ class HeadParameters:
         return self.expression.shape[0]
 
     def select(self, frames: slice | Tensor) -> HeadParameters:
-        """The frames that a slice or an index tensor [m] picks; the shape stays common."""
-        chosen = {f.name: getattr(self, f.name)[frames] for f in fields(self) if f.name != "shape"}
+        """The frames that a slice or an index tensor [m] picks; shape and offset stay common."""
+        chosen = {f.name: getattr(self, f.name)[frames] for f in fields(self) if f.name not in _COMMON}
         return replace(self, **chosen)
 
 
@@ -127,19 +131,23 @@ class HeadTemplate(Protocol):
     def encode(self, p: HeadParameters) -> Tensor:
         """The code each frame gives the coefficient network, laid out as `code_layout`. Returns [n, C] float64.
 
-        `root` has no place in the code: move it to the neck first (`retarget_to_neck`), or the network cannot see it.
+        Of parameters as `retarget` leaves them: what has no place in the code before, the network cannot see.
         """
         ...
 
-    def joints(self, shape: Tensor) -> Tensor:
-        """Rest positions of the joints of a person, in the order of JOINT_NAMES. shape [S]. Returns [5, 3] metres."""
+    def retarget(self, p: HeadParameters) -> HeadParameters:
+        """The same heads in the same places, their rotation where the code holds it. Twice is the same as once."""
+        ...
+
+    def eye_centers(self, p: HeadParameters) -> Tensor:
+        """Rest positions of the centres of the left and the right eye of a person. Returns [2, 3] metres."""
         ...
 
 
-def retarget_to_neck(template: HeadTemplate, p: HeadParameters) -> HeadParameters:
+def retarget_to_neck(p: HeadParameters, joint: Tensor) -> HeadParameters:
     """Move the rigid motion's rotation from the camera to the neck joint, so that the code sees the head turn.
 
-    neck' = root neck, root' = identity, translation' = root J_neck - J_neck + translation, J_neck the rest position.
+    neck' = root neck, root' = identity, translation' = root J - J + translation. joint [3]: J, the neck's rest position.
 
     A vertex that hangs wholly on the neck and the joints after it was at root (neck (x - J) + J) + translation; it is
     now at root neck (x - J) + J + translation', which is the same point: the head does not move, whatever the neck pose
@@ -148,7 +156,7 @@ def retarget_to_neck(template: HeadTemplate, p: HeadParameters) -> HeadParameter
     the neck bent. So choose world axes in which an upright head has a root near the identity, or the neck is wrung by
     half a turn. Applying it twice is the same as once.
     """
-    joint = template.joints(p.shape)[NECK].to(p.root)
+    joint = joint.to(p.root)
     eye = torch.eye(3, dtype=p.root.dtype, device=p.root.device)
     return replace(
         p,
@@ -156,3 +164,12 @@ def retarget_to_neck(template: HeadTemplate, p: HeadParameters) -> HeadParameter
         root=eye.expand_as(p.root).clone(),
         translation=p.root @ joint - joint + p.translation,
     )
+
+
+def add_offset(person: Tensor, offset: Tensor) -> Tensor:
+    """A rest mesh [V, 3] moved by a tracker's offsets [M, 3], vertex by vertex so far as both go.
+
+    Meshes of one family differ in what was appended to them (teeth, the inside of the mouth), which is left as it is.
+    """
+    shared = min(len(person), len(offset))
+    return torch.cat([person[:shared] + offset[:shared].to(person), person[shared:]])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rgbavatar.errors import DataError
 from rgbavatar.geometry.rotation import rotation_to_rot6d
-from rgbavatar.templates.base import HeadParameters
+from rgbavatar.templates.base import LEFT_EYE, NECK, RIGHT_EYE, HeadParameters, add_offset, retarget_to_neck
 from rgbavatar.templates.flame_data import NUM_EXPRESSION, NUM_SHAPE, PARENTS, FlameData, load_flame_data
 from rgbavatar.templates.lbs import blend_offsets, joint_transforms, move_after, pose_features, skin
 from rgbavatar.templates.mouth import add_mouth_interior
@@ -82,13 +82,21 @@ class FlameTemplate:
         }
         return torch.cat([parts[name] for name in self.code_layout], 1).double()
 
-    def joints(self, shape: Tensor) -> Tensor:
-        """Rest joints of a person: the regressor on the shaped mesh (SMPL Eq. 10). shape [S]. Returns [5, 3]."""
-        return self._regress(self._person(shape))
+    def joints(self, p: HeadParameters) -> Tensor:
+        """Rest joints of a person, in the order of JOINT_NAMES: the regressor on the shaped mesh (SMPL Eq. 10). [5, 3]."""
+        return self._regress(self._person(p))
+
+    def retarget(self, p: HeadParameters) -> HeadParameters:
+        """The rotation of the whole head moved to the neck, which the code holds (`retarget_to_neck`)."""
+        return retarget_to_neck(p, self.joints(p)[NECK])
+
+    def eye_centers(self, p: HeadParameters) -> Tensor:
+        """The eyes' rest joints [2, 3]."""
+        return self.joints(p)[[LEFT_EYE, RIGHT_EYE]]
 
     def pose(self, p: HeadParameters) -> Tensor:
         """Blend, correct, skin and place (FLAME Eq. 1-2). Returns [n, V, 3] float64, world space, metres."""
-        person = self._person(p.shape)
+        person = self._person(p)
         joints = self._regress(person)
         step = max(1, _CHUNK_VERTICES // self.num_vertices)
         posed = person.new_empty(len(p), *person.shape)
@@ -107,11 +115,12 @@ class FlameTemplate:
         placed = move_after(joint_transforms(local, joints, PARENTS), p.root.double(), p.translation.double())
         return skin(rest, self._tensor(self.data.weights, person), placed)
 
-    def _person(self, shape: Tensor) -> Tensor:
-        """The rest mesh of a person. shape [S]. Returns [V, 3]."""
-        coefficients = _pad(shape[None], NUM_SHAPE, "shape").double()
-        offsets = self._tensor(self.data.shapedirs[..., :NUM_SHAPE], shape)
-        return self._tensor(self.data.v_template, shape) + blend_offsets(offsets, coefficients)[0]
+    def _person(self, p: HeadParameters) -> Tensor:
+        """The rest mesh of a person [V, 3]. Vertices that a template adds to the tracker's have no offset of their own."""
+        coefficients = _pad(p.shape[None], NUM_SHAPE, "shape").double()
+        offsets = self._tensor(self.data.shapedirs[..., :NUM_SHAPE], p.shape)
+        person = self._tensor(self.data.v_template, p.shape) + blend_offsets(offsets, coefficients)[0]
+        return person if p.offset is None else add_offset(person, p.offset)
 
     def _regress(self, person: Tensor) -> Tensor:
         """The joints of a rest mesh [V, 3]. Returns [5, 3]."""
