@@ -22,7 +22,7 @@ WORLD_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64
 
 
 def join_frames(frames: Sequence[TrackedFrame]) -> HeadParameters:
-    """The parameters of n tracked frames: the tracker's camera pose is the root motion in the world, the neck is at rest.
+    """The parameters of n tracked frames: the tracker's camera pose is the root motion in the world.
 
     The identity is that of the first frame; the caller has checked that all agree.
     """
@@ -34,7 +34,7 @@ def join_frames(frames: Sequence[TrackedFrame]) -> HeadParameters:
     return HeadParameters(
         shape=frames[0].shape,
         expression=stack("expression"),
-        neck=torch.eye(3, dtype=torch.float64).repeat(n, 1, 1),
+        neck=rot6d_to_rotation(stack("neck")),
         jaw=rot6d_to_rotation(stack("jaw")),
         eyes=rot6d_to_rotation(stack("eyes").view(n, 2, 6)),
         eyelids=stack("eyelids"),

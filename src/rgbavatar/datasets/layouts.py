@@ -6,14 +6,18 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from rgbavatar.datasets.frame_file import has_camera_matrix, read_frame_file
+from rgbavatar.datasets.frame_file import read_frame_file
 from rgbavatar.datasets.frame_layout import IMAGES, FrameFileLayout
+from rgbavatar.datasets.insta_transforms import InstaTransforms
+from rgbavatar.datasets.pixel3dmm import is_pixel3dmm_file, read_pixel3dmm_file
 from rgbavatar.datasets.tracking import Layout
+from rgbavatar.datasets.vhap import Vhap
 from rgbavatar.errors import ConfigError, DataError
 
 AUTO = "auto"
-INSTA = FrameFileLayout("insta", "checkpoint", ".frame", read_frame_file, has_camera_matrix)
-LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (INSTA,)}
+INSTA = FrameFileLayout("insta", "checkpoint", ".frame", read_frame_file, lambda path: not is_pixel3dmm_file(path))
+PIXEL3DMM = FrameFileLayout("pixel3dmm", "checkpoint", ".frame", read_pixel3dmm_file, is_pixel3dmm_file)
+LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (Vhap(), InstaTransforms(), INSTA, PIXEL3DMM)}
 
 
 def find_layout(folder: Path, name: str = AUTO) -> Layout:

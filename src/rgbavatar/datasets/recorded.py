@@ -44,7 +44,7 @@ def load_recorded(
         pending = store.start_preload() if preload else None
         tracking = listing.read(template, (width, height))  # keeps one core busy, the images the others
         held = pending.finish(progress) if pending else store
-        vertices, codes = compute_features(template, tracking.motion.select(chosen))  # takes all cores
+        vertices, codes = _pose(tracking, chosen, template)  # takes all cores
         on_error.pop_all()
     return HeadDataset(
         subject=folder.name,
@@ -55,6 +55,18 @@ def load_recorded(
         camera=tracking.camera.select(chosen),
         template=template,
     )
+
+
+def _pose(tracking: Tracking, chosen: Tensor, template: HeadTemplate) -> tuple[Tensor, Tensor]:
+    """Vertices and codes of the chosen frames; each moment is posed once."""
+    if tracking.moments is None:
+        return compute_features(template, tracking.motion.select(chosen))
+    moments = torch.tensor(tracking.moments)[chosen]
+    distinct, of_frame = moments.unique(return_inverse=True)
+    first = torch.empty(len(distinct), dtype=torch.int64)
+    first[of_frame.flip(0)] = chosen.flip(0)
+    vertices, codes = compute_features(template, tracking.motion.select(first))
+    return vertices[of_frame], codes[of_frame]
 
 
 def load_tracking(folder: Path, template: HeadTemplate, layout: str = AUTO) -> Tracking:

@@ -20,11 +20,13 @@ from rgbavatar.templates.base import HeadParameters, HeadTemplate
 @dataclass(frozen=True)
 class Tracking:
     """n tracked frames of one person. numbers: those of the frames. camera: one for all or one for each; its size is that of
-    the pictures that were tracked."""
+    the pictures that were tracked. moments: when each frame was taken, where several cameras show one moment; frames of one
+    moment have one motion."""
 
     numbers: list[int]
     motion: HeadParameters
     camera: Camera
+    moments: list[int] | None = None
 
 
 class FrameListing(Protocol):

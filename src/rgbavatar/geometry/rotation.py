@@ -43,6 +43,14 @@ def axis_angle_to_rotation(axis_angle: Tensor) -> Tensor:
     return eye + torch.sinc(angle / math.pi) * cross + 0.5 * half * half * (cross @ cross)
 
 
+def nearest_rotation(matrix: Tensor) -> Tensor:
+    """The rotation nearest to each matrix [..., 3, 3] (orthogonal Procrustes): the chordal mean, for a mean of rotations."""
+    u, _, vh = torch.linalg.svd(matrix)
+    flip = torch.ones(matrix.shape[:-1], dtype=matrix.dtype, device=matrix.device)
+    flip[..., 2] = torch.linalg.det(u @ vh)
+    return u * flip[..., None, :] @ vh
+
+
 def _cross_matrix(v: Tensor) -> Tensor:
     """[v]x, with [v]x u = v x u. v [..., 3]. Returns [..., 3, 3]."""
     x, y, z = v.unbind(-1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rgbavatar.errors import DataError
+from rgbavatar.geometry.rotation import nearest_rotation
 from rgbavatar.templates.base import HeadParameters
 
 _JAW_WEIGHT = 10.0  # an open mouth of 0.3 rad counts as much as three standard deviations of expression
@@ -98,14 +99,6 @@ def _mix(motion: HeadParameters, weights: Tensor) -> HeadParameters:
 
     mixed = {name: mean(getattr(motion, name)) for name in ("expression", "eyelids", "translation")}
     return replace(motion, **mixed, **{name: nearest_rotation(mean(getattr(motion, name))) for name in _ROTATIONS})
-
-
-def nearest_rotation(matrix: Tensor) -> Tensor:
-    """The rotation nearest to each matrix [..., 3, 3] (orthogonal Procrustes): the chordal mean, for a mean of rotations."""
-    u, _, vh = torch.linalg.svd(matrix)
-    flip = torch.ones(matrix.shape[:-1], dtype=matrix.dtype, device=matrix.device)
-    flip[..., 2] = torch.linalg.det(u @ vh)
-    return u * flip[..., None, :] @ vh
 
 
 def check_frame_numbers(numbers: Sequence[int], wanted: Sequence[int], option: str) -> list[int]:
