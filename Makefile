@@ -9,7 +9,7 @@ EXTENSION_SOURCES := $(shell find $(EXTENSION) -type f \
 	-not -path '*/build/*')
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check -c src/constraints.txt
 
-.PHONY: help setup demo test lint gpu-test bench format clean
+.PHONY: help setup demo test lint gpu-test bench page format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -45,10 +45,12 @@ demo: setup ## make a subject, train, measure and render it; nothing is download
 	@$(RUN) calculate_metrics.py --subject demo --work_name demo --overwrite
 	@$(RUN) render.py --subject demo --work_name demo --mode compare --split test --video --overwrite
 	@$(RUN) render.py --subject demo --work_name demo --mode turntable --video --overwrite
+	@$(RUN) -m rgbavatar.export page $(DEMO) --overwrite
 	@echo
 	@echo "The demo is done. Look at:"
 	@echo "  $(DEMO)/compare.mp4              test frames: truth, avatar, error"
 	@echo "  $(DEMO)/turntable.mp4            the avatar from all sides"
+	@echo "  $(DEMO)/page.html                the avatar in your browser, no server needed"
 	@echo "  $(DEMO)/metrics/test/metrics.txt the numbers"
 
 lint: $(VENV)/.test-requirements ## style and types
@@ -65,9 +67,13 @@ gpu-test: $(VENV)/.test-requirements ## build for the GPU at hand; all GPU tests
 bench: $(VENV)/.test-requirements ## speed of training and rendering; see tests/bench/README.md
 	@$(RUN) -m tests.bench.train
 
+PAGE := src/rgbavatar/export/web
+page: ## rebuild the page that avatars are exported into; needs npm
+	@cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent check && npm run --silent build
+
 format: $(VENV)/.test-requirements ## let ruff lay out the code
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
 
 clean: ## remove .venv and caches; data/ and output/ stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis $(EXTENSION)/build src/rgbavatar.egg-info
+	rm -rf $(VENV) $(PAGE)/node_modules .mypy_cache .ruff_cache .hypothesis $(EXTENSION)/build src/rgbavatar.egg-info

@@ -21,7 +21,7 @@ _RESULTS = tuple(
     re.compile(pattern)
     for pattern in (
         r"config\.yaml|checkpoint\.pt|model\.ply|speed\.txt",
-        r"quality\.jsonl|samples\.npy|preview\.png|avatar\.npz",
+        r"quality\.jsonl|samples\.npy|preview\.png|avatar\.npz|page\.html",
         r"splats/\d{5,}\.ply",
         rf"(frames|{'|'.join(MODES)})\.(mp4|webm|gif)",
         rf"images/(({'|'.join(MODES)})/)?\d{{5,}}\.png",
@@ -65,6 +65,11 @@ class RunDir:
     def bundle(self) -> Path:
         """The avatar in one small file (rgbavatar.export.bundle)."""
         return self.path / "avatar.npz"
+
+    @property
+    def page(self) -> Path:
+        """The avatar as a page for browsers (rgbavatar.export.page)."""
+        return self.path / "page.html"
 
     @property
     def splats(self) -> Path:
