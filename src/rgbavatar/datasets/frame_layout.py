@@ -138,6 +138,8 @@ def _check_widths(path: Path, frame: TrackedFrame, first: TrackedFrame) -> None:
 
 def _check_identity(path: Path, frame: TrackedFrame, first_path: Path, first: TrackedFrame) -> None:
     """Raise DataError unless a frame has the identity of the first."""
+    if not len(first.shape):
+        return
     change = (frame.shape - first.shape).abs().max().item()
     if change > SHAPE_TOLERANCE:
         raise DataError(

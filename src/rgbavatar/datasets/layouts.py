@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
+from rgbavatar.datasets.blendshape_layout import BLENDSHAPE
 from rgbavatar.datasets.frame_file import read_frame_file
 from rgbavatar.datasets.frame_layout import IMAGES, FrameFileLayout
 from rgbavatar.datasets.insta_transforms import InstaTransforms
@@ -17,7 +18,9 @@ from rgbavatar.errors import ConfigError, DataError
 AUTO = "auto"
 INSTA = FrameFileLayout("insta", "checkpoint", ".frame", read_frame_file, lambda path: not is_pixel3dmm_file(path))
 PIXEL3DMM = FrameFileLayout("pixel3dmm", "checkpoint", ".frame", read_pixel3dmm_file, is_pixel3dmm_file)
-LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (Vhap(), InstaTransforms(), INSTA, PIXEL3DMM)}
+LAYOUTS: Mapping[str, Layout] = {
+    layout.name: layout for layout in (Vhap(), InstaTransforms(), INSTA, PIXEL3DMM, BLENDSHAPE)
+}
 
 
 def find_layout(folder: Path, name: str = AUTO) -> Layout:

@@ -84,5 +84,5 @@ def choose_frames(listing: FrameListing, split: Split, test_frames: int) -> Tens
     chosen = [i for i, of_frame in enumerate(listing.splits) if split in (Split.ALL, of_frame)]
     if not chosen:
         there = ", ".join(sorted({of_frame.value for of_frame in listing.splits}))
-        raise DataError(f"the subject has no frames of the split {split.value}, only of {there}")
+        raise DataError(f"the subject has no frames of the split {split.value}, expected one of {there}")
     return torch.tensor(chosen)
