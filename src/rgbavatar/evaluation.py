@@ -16,7 +16,7 @@ from rgbavatar.datasets.base import HeadDataset, Split
 from rgbavatar.io.run_dir import RunDir, refuse_existing
 from rgbavatar.losses import composite
 from rgbavatar.metrics import LpipsMetric, join_frames, load_lpips, measure_frames, write_metrics
-from rgbavatar.subject import load_subject, load_template
+from rgbavatar.subject import load_subject, load_template, subject_splits
 from rgbavatar.trained import TrainedAvatar
 from rgbavatar.types import Batch, Rendering
 
@@ -62,13 +62,12 @@ def evaluate(
 def evaluate_run(
     run: RunDir, avatar: TrainedAvatar, subject: str, device: torch.device, vgg_weights: Path | None, overwrite: bool
 ) -> None:
-    """Measure the training and the test frames of the subject that a run was trained on, and write what was found.
+    """Measure the splits of the subject that a run was trained on, and write what was found.
 
-    Frames that follow from the configuration: the last dataset.test_frames are the test. Raises OutputError where results
-    lie there already, unless overwrite.
+    They are those that the subject's layout names; else the last dataset.test_frames are the test, the others training.
+    Raises OutputError where results lie there already, unless overwrite.
     """
-    splits = [Split.TRAIN, Split.TEST] if avatar.config.dataset.test_frames else [Split.TRAIN]
-    folders = {split: run.metrics_of(split.value) for split in splits}
+    folders = {split: run.metrics_of(split.value) for split in subject_splits(avatar.config, subject)}
     for folder in folders.values():
         refuse_existing(folder / "metrics.json", overwrite)
     lpips, advice = load_lpips(device, vgg_weights)

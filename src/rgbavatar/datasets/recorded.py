@@ -74,6 +74,14 @@ def load_tracking(folder: Path, template: HeadTemplate, layout: str = AUTO) -> T
     return find_layout(folder, layout).list_tracking(folder).read(template, None)
 
 
+def list_splits(folder: Path, test_frames: int, layout: str = AUTO) -> list[Split]:
+    """The splits of a subject that have frames, training first. Raises DataError."""
+    splits = find_layout(folder, layout).list_frames(folder).splits
+    if splits is None:
+        return [Split.TRAIN, Split.TEST] if test_frames else [Split.TRAIN]
+    return [split for split in (Split.TRAIN, Split.VAL, Split.TEST) if split in splits]
+
+
 def choose_frames(listing: FrameListing, split: Split, test_frames: int) -> Tensor:
     """Positions [m] int64 of the frames of a split: as the layout says, else the last `test_frames` are the test.
 

@@ -130,7 +130,7 @@ def _fill_subject(folder: Path, template: HeadTemplate, settings: DemoSettings) 
         (folder / part).mkdir()
     motion = make_motion(settings.frames, settings.seed, NUM_SHAPE, NUM_EXPRESSION)
     rest = template.pose(replace(neutral_parameters(1, NUM_SHAPE, NUM_EXPRESSION), shape=motion.shape))[0]
-    head = _prepare(template, rest, motion.shape, settings)
+    head = prepare_demo_head(template, rest, motion.shape, settings)
     frames = track_motion(motion, rest, settings)
     vertices = compute_features(template, join_frames(frames))[0] @ WORLD_TO_OPENCV.to(torch.float32)
     with ThreadPoolExecutor(default_workers(), thread_name_prefix="make-frame") as pool:
@@ -138,7 +138,7 @@ def _fill_subject(folder: Path, template: HeadTemplate, settings: DemoSettings) 
         finish_all(jobs, len(jobs), None)
 
 
-def _prepare(template: HeadTemplate, rest: Tensor, shape: Tensor, settings: DemoSettings) -> Head:
+def prepare_demo_head(template: HeadTemplate, rest: Tensor, shape: Tensor, settings: DemoSettings) -> Head:
     """The head to render, with its texture."""
     eyes = template.eye_centers(replace(neutral_parameters(1, NUM_SHAPE, NUM_EXPRESSION), shape=shape))
     texture = procedural_texture(TEXELS_PER_PIXEL * settings.size)

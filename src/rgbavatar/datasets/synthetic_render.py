@@ -8,6 +8,7 @@ space: OpenCV axes, metres. Colours are RGB in [0, 1], as displayed. float32 but
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -101,20 +102,28 @@ def _grow_hair(points: Tensor) -> Tensor:
 
 
 def render_head(
-    head: Head, vertices: Tensor, intrinsics: Tensor, width: int, height: int, look: Look, samples: int
+    head: Head,
+    vertices: Tensor,
+    intrinsics: Tensor,
+    width: int,
+    height: int,
+    look: Look,
+    samples: int,
+    lamp: Sequence[float] = TO_LAMP,
 ) -> Tensor:
-    """One picture. vertices [V, 3] world; intrinsics [4]: fx, fy, cx, cy. Returns [H, W, 4] uint8, straight RGBA."""
+    """One picture. vertices [V, 3] world; intrinsics [4]: fx, fy, cx, cy; lamp [3]: direction to it. Returns [H, W, 4] uint8,
+    straight RGBA."""
     vertices, intrinsics = vertices.to(torch.float64), intrinsics.to(torch.float64)
     normals = vertex_normals(vertices, head.faces)
     fuzz = vertices + HAIR_LAYERS * HAIR_STEP * normals
     film = _cut_film(torch.cat((_project(vertices, intrinsics), _project(fuzz, intrinsics))), width, height, samples)
     hits = _trace(film, vertices, head.faces, torch.arange(len(head.faces)), intrinsics, samples)
-    film = _expose(film, hits, _shade_skin(head, hits, vertices, normals, look))
+    film = _expose(film, hits, _shade_skin(head, hits, vertices, normals, look, lamp))
     for layer in range(1, HAIR_LAYERS + 1):
         shell = vertices + layer * HAIR_STEP * normals
         hits = _trace(film, shell, head.faces, head.scalp, intrinsics, samples)
         hits = hits.select(_strand_lengths(head, hits) > BALD + (1 - BALD) * (layer - 1) / HAIR_LAYERS)
-        film = _expose(film, hits, _shade_hair(head, hits, shell, normals))
+        film = _expose(film, hits, _shade_hair(head, hits, shell, normals, lamp))
     return _develop(film, width, height, samples)
 
 
@@ -192,28 +201,30 @@ def _strand_lengths(head: Head, hits: _Hits) -> Tensor:
     return head.strands[row, column] * _interpolate(hits, head.growth[head.faces[hits.faces], None])[:, 0]
 
 
-def _light(head: Head, hits: _Hits, shell: Tensor, normals: Tensor) -> tuple[Tensor, Tensor]:
+def _light(head: Head, hits: _Hits, shell: Tensor, normals: Tensor, lamp: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Brightness under the lamp and its gleam, each [m, 1]: wrapped Lambert and Blinn-Phong."""
     faces = head.faces[hits.faces]
     to_eye = normalize(-_interpolate(hits, shell[faces]), dim=-1)
     normal = normalize(_interpolate(hits, normals[faces]), dim=-1)
     normal = torch.where((normal * to_eye).sum(-1, keepdim=True) < 0, -normal, normal)  # the inside of the mouth
-    to_lamp = normalize(torch.tensor(TO_LAMP), dim=-1)
+    to_lamp = normalize(torch.tensor(lamp), dim=-1)
     lambert = (((normal @ to_lamp)[:, None] + WRAP) / (1 + WRAP)).clamp_min(0)
     gleam = (normal * normalize(to_lamp + to_eye, dim=-1)).sum(-1, keepdim=True).clamp_min(0) ** SHININESS
     return AMBIENT + DIFFUSE * lambert, gleam
 
 
-def _shade_skin(head: Head, hits: _Hits, vertices: Tensor, normals: Tensor, look: Look) -> Tensor:
+def _shade_skin(
+    head: Head, hits: _Hits, vertices: Tensor, normals: Tensor, look: Look, lamp: Sequence[float]
+) -> Tensor:
     """Colours of the skin, the eyes and the mouth, [m, 3]."""
-    brightness, gleam = _light(head, hits, vertices, normals)
+    brightness, gleam = _light(head, hits, vertices, normals, lamp)
     points = _interpolate(hits, head.rest[head.faces[hits.faces]])
     return _albedo(head, hits) * _flush(points, look) * brightness + SPECULAR * gleam
 
 
-def _shade_hair(head: Head, hits: _Hits, shell: Tensor, normals: Tensor) -> Tensor:
+def _shade_hair(head: Head, hits: _Hits, shell: Tensor, normals: Tensor, lamp: Sequence[float]) -> Tensor:
     """Colours of strands, [m, 3]: the texture below, each strand a little darker or lighter than the next."""
-    brightness, gleam = _light(head, hits, shell, normals)
+    brightness, gleam = _light(head, hits, shell, normals, lamp)
     return (
         _albedo(head, hits) * (0.8 + 0.4 * _strand_lengths(head, hits)[:, None]) * brightness + 0.3 * SPECULAR * gleam
     )

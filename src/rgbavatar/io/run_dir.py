@@ -14,7 +14,7 @@ from pathlib import Path
 from rgbavatar.errors import CheckpointError, OutputError
 from rgbavatar.io.files import is_partial, make_folder, output_error
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "val")
 MODES = ("compare", "turntable", "reenact", "interpolate")  # of rendering, each with a folder of its own
 
 _RESULTS = tuple(
@@ -25,7 +25,7 @@ _RESULTS = tuple(
         r"splats/\d{5,}\.ply",
         rf"(frames|{'|'.join(MODES)})\.(mp4|webm|gif)",
         rf"images/(({'|'.join(MODES)})/)?\d{{5,}}\.png",
-        r"metrics/(train|test)/metrics\.(npz|json|txt)",
+        rf"metrics/({'|'.join(SPLITS)})/metrics\.(npz|json|txt)",
         r"tensorboard/events\.out\.tfevents\..+",
     )
 )
@@ -34,8 +34,7 @@ _RESULT_FOLDERS = (
     "splats",
     "images",
     *(f"images/{mode}" for mode in MODES),
-    "metrics/train",
-    "metrics/test",
+    *(f"metrics/{split}" for split in SPLITS),
     "tensorboard",
 )
 
