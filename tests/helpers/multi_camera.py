@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rgbavatar.datasets.features import WORLD_TO_OPENCV, compute_features, join_frames
-from rgbavatar.datasets.frame_file import TrackedFrame
+from rgbavatar.datasets.frame_file import TrackedFrame, write_frame_file
 from rgbavatar.datasets.images import default_workers, finish_all
 from rgbavatar.datasets.synthetic import DemoSettings, look_of, prepare_demo_head, track_motion
 from rgbavatar.datasets.synthetic_motion import make_motion
@@ -47,46 +47,71 @@ def rig_views(middle: Tensor, count: int) -> list[View]:
     return views
 
 
-def write_rig(
-    folder: Path, template: FlameTemplate, settings: DemoSettings, cameras: int, held_out: int | None, test_frames: int
-) -> Path:
-    """`cameras` pictures of each frame. held_out: the camera of the val split. The last frames of the others are the test."""
+@dataclass(frozen=True)
+class Scene:
+    """The demo's head in motion. rest [V, 3]; vertices [n, V, 3] in the world; frames as the front camera sees them."""
+
+    motion: HeadParameters
+    rest: Tensor
+    frames: list[TrackedFrame]
+    vertices: Tensor
+    head: Head
+
+
+def make_scene(template: FlameTemplate, settings: DemoSettings) -> Scene:
     motion = demo_motion(settings)
     rest = template.pose(replace(neutral_parameters(1, NUM_SHAPE, NUM_EXPRESSION), shape=motion.shape))[0]
     frames = track_motion(motion, rest, settings)
     vertices = compute_features(template, join_frames(frames))[0].double()
-    middle = 0.5 * (vertices[0].amin(0) + vertices[0].amax(0))
-    views = rig_views(middle, cameras)
-    (folder / "images").mkdir(parents=True)
-    write_vhap_params(folder, frames, template, FRONT)
-    head = prepare_demo_head(template, rest, motion.shape, settings)
-    with ThreadPoolExecutor(default_workers()) as pool:
-        jobs = [
-            pool.submit(_paint, folder, head, vertices[t], frames[t], view, (t, c), settings)
-            for t in range(len(frames))
-            for c, view in enumerate(views)
-        ]
-        finish_all(jobs, len(jobs), None)
-    _write_cameras(folder, frames, views, held_out, test_frames)
+    return Scene(motion, rest, frames, vertices, prepare_demo_head(template, rest, motion.shape, settings))
+
+
+def write_insta(folder: Path, template: FlameTemplate, settings: DemoSettings) -> Path:
+    """The scene before one camera, in the INSTA layout."""
+    scene = make_scene(template, settings)
+    for part in ("images", "checkpoint"):
+        (folder / part).mkdir(parents=True)
+    for number, frame in enumerate(scene.frames):
+        write_frame_file(folder / "checkpoint" / f"{number:05d}.frame", frame, number)
+    paint_all(folder, scene, [FRONT], settings, lambda time, _: f"images/{time:05d}.png")
     return folder
 
 
-def _paint(
-    folder: Path,
-    head: Head,
-    vertices: Tensor,
-    frame: TrackedFrame,
-    view: View,
-    place: tuple[int, int],
-    settings: DemoSettings,
+def write_rig(
+    folder: Path, template: FlameTemplate, settings: DemoSettings, cameras: int, held_out: int | None, test_frames: int
+) -> Path:
+    """`cameras` pictures of each frame. held_out: the camera of the val split. The last frames of the others are the test."""
+    scene = make_scene(template, settings)
+    middle = 0.5 * (scene.vertices[0].amin(0) + scene.vertices[0].amax(0))
+    views = rig_views(middle, cameras)
+    (folder / "images").mkdir(parents=True)
+    write_vhap_params(folder, scene.frames, template, FRONT)
+    paint_all(folder, scene, views, settings, _name)
+    _write_cameras(folder, scene.frames, views, held_out, test_frames)
+    return folder
+
+
+def paint_all(
+    folder: Path, scene: Scene, views: Sequence[View], settings: DemoSettings, name: Callable[[int, int], str]
 ) -> None:
-    """One picture; the lamp hangs in the world, where the front camera has it."""
+    """Every view of every frame; name: of the file of a time and a camera."""
+
+    def paint(time: int, camera: int) -> None:
+        picture = paint_view(scene, time, views[camera], settings)
+        save_png(folder / name(time, camera), picture.numpy())
+
+    with ThreadPoolExecutor(default_workers()) as pool:
+        jobs = [pool.submit(paint, t, c) for t in range(len(scene.frames)) for c in range(len(views))]
+        finish_all(jobs, len(jobs), None)
+
+
+def paint_view(scene: Scene, time: int, view: View, settings: DemoSettings) -> Tensor:
+    """One picture [H, W, 4] uint8; the lamp hangs in the world, where the front camera has it."""
     rotation = torch.from_numpy(view.rotation)
-    seen = vertices @ rotation.T + torch.from_numpy(view.translation)
+    seen = scene.vertices[time] @ rotation.T + torch.from_numpy(view.translation)
     lamp = (rotation @ WORLD_TO_OPENCV @ torch.tensor(TO_LAMP, dtype=torch.float64)).float().tolist()
-    size, look = settings.size, look_of(frame)
-    picture = render_head(head, seen, frame.intrinsics, size, size, look, settings.samples, lamp)
-    save_png(folder / _name(*place), picture.numpy())
+    frame, size = scene.frames[time], settings.size
+    return render_head(scene.head, seen, frame.intrinsics, size, size, look_of(frame), settings.samples, lamp)
 
 
 def _name(time: int, camera: int) -> str:
