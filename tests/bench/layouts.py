@@ -23,6 +23,7 @@ from rgbavatar.cli import choose_device
 from rgbavatar.config import Config, DatasetConfig, load_config
 from rgbavatar.datasets.base import Split
 from rgbavatar.datasets.synthetic import DemoSettings, make_demo_template
+from rgbavatar.errors import DataError
 from rgbavatar.evaluation import BLACK, evaluate
 from rgbavatar.io.metrics_log import NullLog
 from rgbavatar.io.run_dir import RunDir
@@ -55,7 +56,7 @@ def train(config: Config, subject: str, device: torch.device, folder: Path) -> R
         for split in (Split.TRAIN, Split.VAL, Split.TEST):
             try:
                 opened = load_subject(config, subject, split, device, preload=False, template=frames.template)
-            except Exception:  # no such split
+            except DataError:  # no such split
                 continue
             with closing(opened) as dataset:
                 measured = evaluate(avatar, dataset, BLACK, device, None, f"{subject} {split.value}")
@@ -140,14 +141,9 @@ def main() -> None:
     found = {}
     with tempfile.TemporaryDirectory() as name:
         data = Path(name)
-        config = load_config(
-            Path("config/demo.yaml"),
-            [
-                f"template.path={make_demo_template(data / 'template', False)}",
-                f"training.images={arguments.images}",
-                *arguments.set,
-            ],
-        )
+        model = make_demo_template(data / "template", overwrite=False)
+        settings = [f"template.path={model}", f"training.images={arguments.images}", *arguments.set]
+        config = load_config(Path("config/demo.yaml"), settings)
         place = DatasetConfig(data_dir=str(data), test_frames=arguments.test_frames)
         config = dataclasses.replace(config, dataset=place)
         for part, compare in (("layouts", compare_layouts), ("cameras", compare_cameras)):
