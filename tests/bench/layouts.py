@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from rgbavatar.cli import choose_device
@@ -33,9 +34,11 @@ from rgbavatar.trained import trained_from_checkpoint
 from rgbavatar.training.offline import train_offline
 from rgbavatar.training.setup import build_trainer
 from tests.helpers.layouts import read_insta, write_insta_transforms, write_pixel3dmm, write_vhap
-from tests.helpers.multi_camera import write_insta, write_rig
+from tests.helpers.multi_camera import FRONT, write_insta, write_rig
 
 CAMERAS, HELD_OUT = 8, 3
+AWAY = dataclasses.replace(FRONT, translation=np.array([0.05, 0.1, 0.9]))
+"""VHAP's world here: not the camera's place, but its directions, as the demo's neck stands upright in those."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,7 @@ def write_layouts(
     return {
         "pixel3dmm": lambda folder: write_pixel3dmm(folder, frames, pictures),
         "insta_transforms": lambda folder: write_insta_transforms(folder, frames, pictures, test_frames),
-        "vhap": lambda folder: write_vhap(folder, frames, pictures, template, test_frames),
+        "vhap": lambda folder: write_vhap(folder, frames, pictures, template, test_frames, AWAY),
     }
 
 
