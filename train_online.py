@@ -3,6 +3,7 @@
 
 from rgbavatar.cli import (
     add_training_arguments,
+    add_view_arguments,
     heavy_imports,
     make_parser,
     positive,
@@ -21,7 +22,7 @@ def main() -> None:
         help="replay: the subject, as it was recorded; watch:DIR: what a tracker writes there",
     )
     parser.add_argument("--video_fps", type=positive, default=25.0, help="frames that arrive in a second of a replay")
-    parser.add_argument("--view", action="store_true", help="keep preview.png in the run's folder up to date")
+    add_view_arguments(parser, "show the avatar in a browser while it trains, and keep preview.png up to date")
     arguments = parser.parse_args()
     require_one_process()
 
@@ -33,12 +34,14 @@ def main() -> None:
         from rgbavatar.subject import open_source
         from rgbavatar.training.job import training_job
         from rgbavatar.training.online import train_online
+        from rgbavatar.viewer.live import view_of_stream
 
     def open_frames(config: Config, device: torch.device) -> FrameSource:
         return open_source(config, arguments.source, arguments.subject, arguments.video_fps)
 
-    with training_job(arguments, open_frames) as job:
-        report = train_online(job.trainer, job.frames, job.run, job.log, resumes=arguments.resume, view=arguments.view)
+    with training_job(arguments, open_frames) as job, view_of_stream(arguments, job) as (view, frames):
+        outputs = {"resumes": arguments.resume, "view": arguments.view, "observer": view.observe, "show": view.show}
+        report = train_online(job.trainer, frames, job.run, job.log, **outputs)
         job.report(report.speed, report.lines())
 
 

@@ -20,11 +20,11 @@ LAYERS = [
     {"templates", "io", "metrics", "losses", "cli"},
     {"config"},
     {"datasets", "binding", "model"},
-    {"renderer", "subject"},
+    {"renderer", "subject", "prepare"},
     {"trained"},
     {"inference", "shots"},
     {"evaluation", "pictures", "training", "export"},
-    {"import_ply"},
+    {"import_ply", "viewer"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -58,6 +58,22 @@ def add_training_arguments(parser: argparse.ArgumentParser, config: str) -> None
     )
 
 
+def add_viewer_address(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+    """Where the viewer is served. prefix: of the options' names."""
+    parser.add_argument(
+        f"--{prefix}host", default="127.0.0.1", help="address to serve the page on; 0.0.0.0 lets other machines in"
+    )
+    parser.add_argument(
+        f"--{prefix}port", type=port, default=8080, help="port of the page; the next free one where it is taken"
+    )
+
+
+def add_view_arguments(parser: argparse.ArgumentParser, what: str) -> None:
+    """The arguments of training that is looked at. what: --view does."""
+    parser.add_argument("--view", action="store_true", help=what)
+    add_viewer_address(parser, "view_")
+
+
 def add_result_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of scripts that read a trained avatar: they take the run's own configuration unless told otherwise."""
     parser.add_argument("--config", type=Path, help="configuration file to take in place of the run's own")
@@ -67,7 +83,7 @@ def add_render_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of render.py."""
     add_result_arguments(parser)
     parser.add_argument("--mode", choices=("frames", *MODES), default="frames", help="what to show")
-    parser.add_argument("--split", choices=("train", "test", "all"), default="all", help="frames to show")
+    parser.add_argument("--split", choices=("train", "test", "val", "all"), default="all", help="frames to show")
     look = parser.add_argument_group("look")
     look.add_argument("--white_bg", action="store_true", help="white background; short for --bg white")
     look.add_argument("--bg", type=color, default="black", metavar="COLOR", help="black, white, grey, green or #rrggbb")
@@ -134,6 +150,14 @@ def count(text: str) -> int:
     """An argument that is a whole number of at least 1."""
     value = int(text)
     if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def port(text: str) -> int:
+    """An argument that is a TCP port; 0 for any that is free."""
+    value = int(text)
+    if not 0 <= value <= 65535:
         raise ValueError(text)
     return value
 

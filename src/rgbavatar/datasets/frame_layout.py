@@ -69,6 +69,8 @@ class FrameFileLayout:
 
     def list_tracking(self, folder: Path) -> FrameListing:
         """Raises DataError where there is none."""
+        if not (folder / self.folder).is_dir():
+            raise DataError(f"{folder}: found no {self.folder}/ there, expected a tracked sequence: a subject's folder")
         files = find_numbered_files(folder / self.folder, self.suffix)
         numbers = sorted(files)
         return FrameFileListing(numbers, [], [files[n] for n in numbers], self.read)

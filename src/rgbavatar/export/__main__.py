@@ -10,11 +10,10 @@ import torch
 
 from rgbavatar.cli import choose_device, count, run_script, say
 from rgbavatar.datasets.base import HeadDataset, Split
-from rgbavatar.errors import CheckpointError
 from rgbavatar.export.bundle import write_bundle
 from rgbavatar.export.page import write_page
 from rgbavatar.export.splats import write_splats
-from rgbavatar.io.run_dir import RunDir, refuse_existing
+from rgbavatar.io.run_dir import RunDir, refuse_existing, run_at
 from rgbavatar.subject import load_subject
 from rgbavatar.templates.motion import check_frame_numbers
 from rgbavatar.trained import TrainedAvatar, open_trained
@@ -23,11 +22,7 @@ from rgbavatar.trained import TrainedAvatar, open_trained
 def main() -> None:
     """Parse, export, say where it lies."""
     arguments = _parse()
-    run = RunDir(arguments.run)
-    if not run.checkpoint.is_file():
-        raise CheckpointError(
-            f"{run.checkpoint}: no such checkpoint; give the folder of a run: output/WORK_NAME/SUBJECT"
-        )
+    run = run_at(arguments.run)
     device = choose_device(arguments.device)
     avatar = open_trained(run, None, arguments.set, device)
     export = {"bundle": _export_bundle, "splats": _export_splats, "page": _export_page}[arguments.what]

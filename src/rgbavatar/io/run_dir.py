@@ -145,6 +145,16 @@ def open_run_dir(root: Path, work_name: str, subject: str) -> RunDir:
     return run
 
 
+def run_at(path: Path) -> RunDir:
+    """The folder of a trained run, by its path. Raises CheckpointError where it is none."""
+    run = RunDir(path)
+    if not run.checkpoint.is_file():
+        raise CheckpointError(
+            f"{run.checkpoint}: no such checkpoint; give the folder of a run: output/WORK_NAME/SUBJECT"
+        )
+    return run
+
+
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise OutputError where a result lies at `path` already, unless it may be replaced."""
     if path.exists() and not overwrite:

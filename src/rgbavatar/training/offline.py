@@ -17,6 +17,7 @@ from rgbavatar.io.metrics_log import MetricsLog
 from rgbavatar.io.run_dir import RunDir
 from rgbavatar.training.frame_bank import RecordedFrames
 from rgbavatar.training.monitor import Monitor, TrainingSpeed, save_run
+from rgbavatar.training.observer import HOLD_SECONDS, Observer, Show, observe_nothing, show_nothing
 from rgbavatar.training.processes import Processes
 from rgbavatar.training.samplers import EpochSampler
 from rgbavatar.training.steps import run_steps
@@ -25,25 +26,39 @@ from rgbavatar.training.trainer import Trainer
 
 
 def train_offline(
-    trainer: Trainer, dataset: HeadDataset, run: RunDir, log: MetricsLog, device: torch.device
+    trainer: Trainer,
+    dataset: HeadDataset,
+    run: RunDir,
+    log: MetricsLog,
+    device: torch.device,
+    *,
+    observer: Observer = observe_nothing,
+    show: Show = show_nothing,
 ) -> TrainingSpeed:
     """Train until `training.images`, saving at intervals and at the end.
 
-    Of several processes, the first saves and logs. Raises Stopped after a signal, with the state saved; TrainingError where
-    training diverges, with the last good checkpoint kept.
+    Of several processes, the first saves and logs. observer, show: see rgbavatar.training.observer. Raises Stopped after a
+    signal, with the state saved; TrainingError where training diverges, with the last good checkpoint kept.
     """
     first, start = trainer.images_seen, time.perf_counter()
     order = _order(trainer.config, len(dataset), first, trainer.processes)
     total, shows = trainer.config.training.images, trainer.processes.is_first
+
+    def is_to_end() -> bool:
+        while observer(trainer, time.perf_counter() - start) and not stop.requested:
+            time.sleep(HOLD_SECONDS)
+        return stop.requested
+
     with (
         StopSignal() as stop,
         tqdm(total=total, initial=first, unit="image", desc=dataset.subject, mininterval=0.5, disable=not shows) as bar,
         Monitor(trainer, run, log, ends_at=total) as monitor,
     ):
-        for report in run_steps(trainer, RecordedFrames(dataset), order, lambda: stop.requested):
+        for report in run_steps(trainer, RecordedFrames(dataset), order, is_to_end):
             monitor.after_step(report)
             bar.set_postfix(monitor.latest, refresh=False)
             bar.update(report.images)
+            show({"images": f"{report.images_seen} of {total}", **monitor.latest})
     save_run(trainer, run)
     if trainer.images_seen < total:
         raise Stopped(

@@ -19,9 +19,10 @@ from rgbavatar.io.metrics_log import MetricsLog
 from rgbavatar.io.run_dir import RunDir
 from rgbavatar.training.intake import FrameIntake
 from rgbavatar.training.monitor import Curves, TrainingSpeed
+from rgbavatar.training.observer import Observer, Show, observe_nothing, show_nothing
 from rgbavatar.training.stop_signal import PauseSignal, StopSignal
 from rgbavatar.training.stream_records import QualityRecord, SampleRecord
-from rgbavatar.training.stream_training import HELD_FRAMES, Observer, Outputs, StreamTraining
+from rgbavatar.training.stream_training import HELD_FRAMES, Outputs, StreamTraining
 from rgbavatar.training.timed_saver import TimedSaver, save_patiently
 from rgbavatar.training.trainer import Trainer
 
@@ -52,10 +53,6 @@ class OnlineReport:
         }
 
 
-def _observe_nothing(trainer: Trainer, seconds: float) -> None:
-    """What an observer does that was not given."""
-
-
 def train_online(
     trainer: Trainer,
     source: FrameSource,
@@ -64,11 +61,12 @@ def train_online(
     *,
     resumes: bool = False,
     view: bool = False,
-    observer: Observer = _observe_nothing,
+    observer: Observer = observe_nothing,
+    show: Show = show_nothing,
 ) -> OnlineReport:
     """Train beside a stream until it ends, then `online.post_process_epochs` over what is held, and save.
 
-    resumes: records are appended to. view: keep preview.png up to date. observer: called between steps, in the training thread.
+    resumes: records are appended to. view: keep preview.png up to date. observer, show: see rgbavatar.training.observer.
     Raises Stopped after a signal, with the state saved; DataError where no frame came; TrainingError where training diverges,
     with the last good checkpoint kept; OutputError where the disk stays full.
     """
@@ -82,7 +80,7 @@ def train_online(
         stack.enter_context(PauseSignal(training.toggle_pause))
         stack.enter_context(intake)
         training.start()
-        _attend(training, intake, stop, bar, tell, run if view else None)
+        _attend(training, intake, stop, bar, tell, run if view else None, show)
         seconds = training.seconds
     if training.error is not None:
         raise training.error
@@ -136,6 +134,7 @@ def _attend(
     bar: tqdm,
     tell: Tell,
     preview: RunDir | None,
+    show: Show,
 ) -> None:
     """Show how training goes until it has ended."""
     told, last_preview = 0, 0.0
@@ -143,23 +142,28 @@ def _attend(
         if stop.requested:
             training.stop()
         told = _tell_problems(intake, told, tell)
-        _show(training, intake, bar)
+        show(_show(training, intake, bar))
         if preview is not None and training.seconds - last_preview > _PREVIEW_SECONDS:
             last_preview = training.seconds
             _write_preview(training, preview, tell)
     _tell_problems(intake, told, tell)
-    _show(training, intake, bar)
+    show(_show(training, intake, bar))
 
 
-def _show(training: StreamTraining, intake: FrameIntake, bar: tqdm) -> None:
+def _show(training: StreamTraining, intake: FrameIntake, bar: tqdm) -> dict[str, object]:
+    """Show the numbers in the bar. Returns them."""
     quality, seconds = training.running_quality, training.seconds
-    shown = {"images": training.images, "images/s": f"{training.images / seconds:.0f}" if seconds > 0 else "0"}
+    shown: dict[str, object] = {
+        "images": training.images,
+        "images/s": f"{training.images / seconds:.0f}" if seconds > 0 else "0",
+    }
     shown |= {"dropped": intake.dropped} | ({"broken": intake.skipped} if intake.skipped else {})
     shown |= {"psnr": f"{quality:.2f}"} if quality is not None else {}
     shown |= {"paused": "yes"} if training.is_paused else {}
     bar.n = intake.arrived
     bar.set_postfix(shown, refresh=False)
     bar.update(0)
+    return {"frames": intake.arrived, **shown}
 
 
 def _tell_problems(intake: FrameIntake, told: int, tell: Tell) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from rgbavatar.metrics import psnr
 from rgbavatar.training.frame_pool import FramePool, pool_bytes
 from rgbavatar.training.intake import FrameIntake
 from rgbavatar.training.monitor import Curves
+from rgbavatar.training.observer import HOLD_SECONDS, Observer
 from rgbavatar.training.samplers import EpochSampler, StreamSampler
 from rgbavatar.training.schedule import StreamSchedule
 from rgbavatar.training.step_report import StepReport
@@ -37,9 +38,7 @@ _SPARE_SLOTS = (
     4 * HELD_FRAMES
 )  # so that a slot is not filled again while prepared steps, two stretches at most, may read it
 _RUNNING_FRAMES = 25  # over which the shown PSNR is averaged
-_WAIT_SECONDS = 0.05  # between two looks at whether to go on
-
-Observer = Callable[[Trainer, float], None]
+_WAIT_SECONDS = 0.05  # between two looks at whether a frame has come
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,7 @@ class StreamTraining:
         self._picture: np.ndarray | None = None
         self._goes_on = threading.Event()
         self._goes_on.set()
+        self._observer_holds = False
         self._stop = threading.Event()
         self._start = time.perf_counter()
         self._thread = threading.Thread(target=self._run, name="stream-training", daemon=True)
@@ -114,7 +114,7 @@ class StreamTraining:
 
     @property
     def is_paused(self) -> bool:
-        return not self._goes_on.is_set()
+        return self._observer_holds or not self._goes_on.is_set()
 
     @property
     def has_trained(self) -> bool:
@@ -198,11 +198,14 @@ class StreamTraining:
         """Between two steps. Returns whether to end."""
         self._decay_network()
         self._look_at_stream()
-        while not self._goes_on.wait(_WAIT_SECONDS) and not self._stop.is_set():
+        while self._is_to_wait() and not self._stop.wait(HOLD_SECONDS):
             self._look_at_stream()
         self._outputs.saver.when_due(self._report)
-        self._outputs.observer(self._trainer, self.seconds)
         return self._stop.is_set()
+
+    def _is_to_wait(self) -> bool:
+        self._observer_holds = bool(self._outputs.observer(self._trainer, self.seconds))
+        return self.is_paused
 
     @torch.no_grad()
     def _decay_network(self) -> None:
