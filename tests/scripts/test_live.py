@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -109,7 +110,7 @@ def test_a_signal_ends_a_stream_and_saves(number: int, code: int, workspace: Wor
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "Traceback" not in err
-    assert f"stopped after {FRAMES} frames of the stream" in err
+    assert re.search(r"stopped after \d+ frames of the stream", err), err
     assert (workspace.run / "model.ply").exists()
 
 

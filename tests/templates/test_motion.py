@@ -78,6 +78,14 @@ def test_at_the_drivers_neutral_frame_ones_own_is_seen() -> None:
     assert moved.shape is own.shape
 
 
+def test_the_face_stays_ones_own() -> None:
+    driver, own = random_motion(2, seed=1), random_motion(1, seed=2)
+    offset = torch.ones(5, 3, dtype=torch.float64)
+    theirs = dataclasses.replace(driver, offset=offset)
+    assert transfer(theirs, 0, own).offset is None
+    assert transfer(driver, 0, dataclasses.replace(own, offset=offset)).offset is offset
+
+
 def test_changes_carry_over_whatever_the_neutral_frames_are() -> None:
     driver, own = random_motion(7, seed=3), random_motion(1, seed=4)
     moved = transfer(driver, 0, own)
