@@ -132,10 +132,12 @@ def shot_pictures(
 
 
 def _views(shots: Shots, background: Color, device: torch.device) -> Iterator[View]:
-    for positions in torch.arange(len(shots)).split(EVALUATION_BATCH):
-        codes, vertices = shots.codes[positions].to(device), shots.vertices[positions].to(device)
-        camera = shots.camera.select(positions).to(device)
-        yield View(codes, vertices, camera, backgrounds(background, len(positions), device))
+    """Slices of the shots, which are no copies: copying would take all cores, which are encoding what came before."""
+    for start in range(0, len(shots), EVALUATION_BATCH):
+        some = slice(start, min(start + EVALUATION_BATCH, len(shots)))
+        codes, vertices = shots.codes[some].to(device), shots.vertices[some].to(device)
+        camera = shots.camera.select(torch.arange(some.start, some.stop)).to(device)
+        yield View(codes, vertices, camera, backgrounds(background, len(codes), device))
 
 
 def _plain_pictures(avatar: TrainedAvatar, views: Iterator[View], alpha: bool) -> Iterator[np.ndarray]:

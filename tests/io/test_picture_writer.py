@@ -28,7 +28,7 @@ def test_all_pictures_are_there(tmp_path: Path) -> None:
 
 
 def test_pictures_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, written = picture_writer.save_png, []
+    plain, written = picture_writer._write, []
 
     def save(path: Path, picture: np.ndarray) -> None:
         plain(path, picture)
@@ -39,7 +39,7 @@ def test_pictures_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.Monk
             assert number - len(written) <= picture_writer._HELD_PER_THREAD * 8 + 8 + 1
             yield number, picture
 
-    monkeypatch.setattr(picture_writer, "save_png", save)
+    monkeypatch.setattr(picture_writer, "_write", save)
     write_pictures(tmp_path, watched())
     assert len(written) == 400
 

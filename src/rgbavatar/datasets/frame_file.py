@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -92,7 +93,7 @@ def read_frame_file(path: Path) -> TrackedFrame:
     return TrackedFrame(**{name: torch.from_numpy(part) for name, part in parts.items()}, height=height, width=width)
 
 
-def write_frame_file(path: Path, frame: TrackedFrame, number: int) -> None:
+def write_frame_file(path: Path | BinaryIO, frame: TrackedFrame, number: int) -> None:
     """Write a frame as metrical-tracker does: float32, batch of 1, with the keys that we do not read.
 
     `camera` says the same as `opencv` in PyTorch3D's way: row vectors, x left and y up, lengths in half image sizes.

@@ -108,7 +108,7 @@ def read_common_size(files: Sequence[ImageFile]) -> tuple[int, int]:
 def _size_of(file: ImageFile) -> tuple[int, int]:
     if isinstance(file, Path):
         return read_png_size(file)
-    height, width = _decode(file.color, cv2.IMREAD_COLOR).shape[:2]
+    height, width = decode_picture(file.color, cv2.IMREAD_COLOR).shape[:2]
     return width, height
 
 
@@ -120,7 +120,7 @@ def decode_image(file: ImageFile, width: int, height: int) -> np.ndarray:
     """Decode an image into [height, width, 4] uint8 straight RGBA. Raises DataError where damaged or of another size."""
     if isinstance(file, Path):
         return decode_rgba(file, width, height)
-    color, mask = _decode(file.color, cv2.IMREAD_COLOR), _decode(file.mask, cv2.IMREAD_UNCHANGED)
+    color, mask = decode_picture(file.color, cv2.IMREAD_COLOR), decode_picture(file.mask, cv2.IMREAD_UNCHANGED)
     for path, picture in ((file.color, color), (file.mask, mask)):
         if picture.shape[:2] != (height, width):
             raise DataError(
@@ -131,7 +131,7 @@ def decode_image(file: ImageFile, width: int, height: int) -> np.ndarray:
     return np.dstack([cv2.cvtColor(color, cv2.COLOR_BGR2RGB), alpha])
 
 
-def _decode(path: Path, flags: int) -> np.ndarray:
+def decode_picture(path: Path, flags: int) -> np.ndarray:
     """A picture in OpenCV's order of channels, 8 bits. Raises DataError."""
     try:
         data = path.read_bytes()

@@ -60,6 +60,14 @@ def write_aside(path: Path) -> Iterator[Path]:
     The partial file lies in the same folder, which is created if missing, and keeps the suffix of `path`. When anything is
     raised the partial file is removed and a previous `path` stays as it was; an OSError becomes an OutputError.
     """
+    with _fill_aside(path) as partial:
+        yield partial
+    flush_folder(path.parent)
+
+
+@contextmanager
+def _fill_aside(path: Path) -> Iterator[Path]:
+    """`write_aside`, but for flushing the folder."""
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
         if path.exists() and not path.is_file():
@@ -74,14 +82,24 @@ def write_aside(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
-    with suppress(OSError):  # the file is in place; some file systems cannot flush a folder
-        _flush_to_disk(path.parent)
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write `content` to `path` aside. Raises OutputError."""
     with write_aside(path) as partial, partial.open("wb") as file:
         file.write(content)
+
+
+def write_one_of_many(path: Path, content: bytes | memoryview) -> None:
+    """`write_bytes`, but for flushing the folder, which threads would wait for each other in: call `flush_folder` at the end."""
+    with _fill_aside(path) as partial, partial.open("wb") as file:
+        file.write(content)
+
+
+def flush_folder(path: Path) -> None:
+    """Have the disk hold the names of the files in a folder, too."""
+    with suppress(OSError):  # the files are in place; some file systems cannot flush a folder
+        _flush_to_disk(path)
 
 
 def write_text(path: Path, content: str) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rgbavatar.io.images import save_png
+from rgbavatar.io.files import flush_folder, write_one_of_many
+from rgbavatar.io.images import encode_png
 
 _MOST_THREADS = 16  # beyond that the disk is the limit
 _HELD_PER_THREAD = 4  # pictures that may wait
@@ -27,13 +28,18 @@ def write_pictures(folder: Path, pictures: Iterable[tuple[int, np.ndarray]]) -> 
     with ThreadPoolExecutor(threads, thread_name_prefix="write-picture") as pool:
         try:
             for number, picture in pictures:
-                waiting.append(pool.submit(save_png, folder / f"{number:05d}.png", picture))
+                waiting.append(pool.submit(_write, folder / f"{number:05d}.png", picture))
                 count += 1
                 while len(waiting) > threads * _HELD_PER_THREAD or (waiting and waiting[0].done()):
                     waiting.popleft().result()
             while waiting:
                 waiting.popleft().result()
+            flush_folder(folder)
         finally:
             for job in waiting:
                 job.cancel()
     return count
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    write_one_of_many(path, encode_png(picture))
