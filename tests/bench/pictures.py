@@ -92,13 +92,20 @@ def parts(avatar: TrainedAvatar, device: torch.device, repeats: int) -> dict[str
             write_video(folder / "a.mp4", (picture for _, picture in pictures), FPS)
 
         ready = list(rendered())
+        reading = seconds_of(lambda: read(avatar, device), repeats)
         return {
+            "reading and posing": reading,
             "rendering and copying alone": seconds_of(lambda: sum(1 for _ in rendered()), repeats),
             "writing PNGs alone": seconds_of(lambda: write_pictures(folder / "alone", ready), repeats),
             "rendering and writing PNGs": seconds_of(lambda: write_pictures(folder / "both", rendered()), repeats),
             "encoding mp4 alone": seconds_of(lambda: write_mp4(ready), repeats),
             "rendering and encoding mp4": seconds_of(lambda: write_mp4(rendered()), repeats),
         }
+
+
+def read(avatar: TrainedAvatar, device: torch.device) -> None:
+    """Template, tracking and posed meshes of all frames."""
+    load_subject(avatar.config, SUBJECT, Split.ALL, device, preload=False).close()
 
 
 def whole(run: RunDir, avatar: TrainedAvatar, device: torch.device, repeats: int) -> dict[str, list[float]]:

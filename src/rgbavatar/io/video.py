@@ -28,6 +28,7 @@ _ENCODERS: dict[str, tuple[str, ...]] = {
     ".webm": ("-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", "-row-mt", "1", "-pix_fmt", "yuv420p"),
     ".gif": ("-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse", "-loop", "0"),
 }
+_PIPE_BYTES = 1 << 20  # a frame or two may wait for the encoder while the next is rendered; Linux's limit for users
 _NO_SPACE = os.strerror(errno.ENOSPC)
 
 
@@ -71,7 +72,7 @@ class VideoWriter:
         if self._process is None:
             self._process = self._start(padded.shape[1], padded.shape[0])
         self._shape = frame.shape
-        self._feed(self._process, padded.tobytes())
+        self._feed(self._process, np.ascontiguousarray(padded).data)
         self._count += 1
 
     def __exit__(
@@ -91,9 +92,11 @@ class VideoWriter:
         source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {self._rate:.6f} -i -".split()
         quiet = ["-hide_banner", "-v", "error", "-nostats", "-progress", "pipe:1", "-y"]
         command = [_find_ffmpeg(self._path), *quiet, *source, *_ENCODERS[self._path.suffix], f"file:{self._partial}"]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self._progress, stderr=self._messages)
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=self._progress, stderr=self._messages, pipesize=_PIPE_BYTES
+        )
 
-    def _feed(self, process: subprocess.Popen[bytes], content: bytes) -> None:
+    def _feed(self, process: subprocess.Popen[bytes], content: memoryview) -> None:
         try:
             _pipe(process).write(content)
         except OSError as error:
