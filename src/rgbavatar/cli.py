@@ -104,7 +104,7 @@ def add_render_arguments(parser: argparse.ArgumentParser) -> None:
     turntable.add_argument("--frame", type=int, help="number of the frame to show, in place of the first")
     turntable.add_argument("--play", action="store_true", help="show the frames in turn while the camera circles")
     reenact = parser.add_argument_group("reenact")
-    reenact.add_argument("--driver", default="", help="subject whose motion is taken, or a folder with checkpoint/")
+    reenact.add_argument("--driver", default="", help="subject whose motion is taken, or a folder of one")
     reenact.add_argument("--neutral", type=int, help="number of the avatar's frame at rest, in place of the one found")
     reenact.add_argument(
         "--driver_neutral", type=int, help="number of the driver's frame at rest, in place of the one found"

@@ -9,18 +9,30 @@ from tqdm import tqdm
 
 from rgbavatar.config import Config
 from rgbavatar.datasets.base import HeadDataset, Split
-from rgbavatar.datasets.layouts import INSTA
-from rgbavatar.datasets.recorded import load_recorded
+from rgbavatar.datasets.blendshape_layout import BLENDSHAPE, check_template
+from rgbavatar.datasets.frame_layout import FrameFileLayout
+from rgbavatar.datasets.layouts import AUTO, INSTA, find_layout
+from rgbavatar.datasets.recorded import list_splits, load_recorded
 from rgbavatar.datasets.stream import FrameSource, ReplaySource
 from rgbavatar.datasets.watch import WatchSource
 from rgbavatar.errors import ConfigError
 from rgbavatar.templates.base import HeadTemplate
+from rgbavatar.templates.blendshape import BlendshapeTemplate, load_blendshape
+from rgbavatar.templates.blendshape_data import SUFFIX as BLENDSHAPE_SUFFIX
 from rgbavatar.templates.flame import load_flame
 
 
 def load_template(config: Config) -> HeadTemplate:
-    """The template at template.path. Raises TemplateError."""
-    return load_flame(Path(config.template.path), mouth_interior=config.template.mouth_interior)
+    """The template at template.path: of blendshapes where it is a .npz, else FLAME's. Raises TemplateError, ConfigError."""
+    path, mouth_interior = Path(config.template.path), config.template.mouth_interior
+    if path.suffix.lower() != BLENDSHAPE_SUFFIX:
+        return load_flame(path, mouth_interior=mouth_interior)
+    if mouth_interior:
+        raise ConfigError(
+            f"template.mouth_interior is true, but {path} is a blendshape template, whose mouth is what its mesh says; "
+            f"set it to false"
+        )
+    return load_blendshape(path)
 
 
 def load_subject(
@@ -52,6 +64,11 @@ def load_subject(
         )
 
 
+def subject_splits(config: Config, subject: str) -> list[Split]:
+    """The splits that have frames, training first. Raises DataError."""
+    return list_splits(Path(config.dataset.data_dir) / subject, config.dataset.test_frames, config.dataset.layout)
+
+
 def open_source(config: Config, source: str, subject: str, frames_per_second: float) -> FrameSource:
     """The stream that --source names: `replay`, of the training frames of a subject, or `watch:DIR`.
 
@@ -63,5 +80,17 @@ def open_source(config: Config, source: str, subject: str, frames_per_second: fl
         return ReplaySource(dataset, frames_per_second)
     if kind != "watch" or not folder:
         raise ConfigError(f"--source {source}: expected replay or watch:DIR")
-    online = config.online
-    return WatchSource(Path(folder), load_template(config), INSTA, online.broken_seconds, online.stall_seconds)
+    template, online = load_template(config), config.online
+    layout = _watched_layout(Path(folder), template, config.dataset.layout)
+    return WatchSource(Path(folder), template, layout, online.broken_seconds, online.stall_seconds)
+
+
+def _watched_layout(folder: Path, template: HeadTemplate, name: str) -> FrameFileLayout:
+    """The layout that a tracker is writing: the named one, or that of the template's kind. Raises ConfigError, DataError."""
+    has_blendshapes = isinstance(template, BlendshapeTemplate)
+    layout = find_layout(folder, name) if name != AUTO else BLENDSHAPE if has_blendshapes else INSTA
+    if not isinstance(layout, FrameFileLayout):
+        raise ConfigError(f"dataset.layout is {name!r}, expected one with a file for each frame, such as {INSTA.name}")
+    if layout is BLENDSHAPE:
+        check_template(folder, template)
+    return layout

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from rgbavatar.cli import choose_device
-from rgbavatar.config import Config, DatasetConfig, load_config
+from rgbavatar.config import Config, DatasetConfig, TemplateConfig, load_config
 from rgbavatar.datasets.base import Split
 from rgbavatar.datasets.synthetic import DemoSettings, make_demo_template
 from rgbavatar.errors import DataError
@@ -33,6 +33,7 @@ from rgbavatar.templates.flame import FlameTemplate
 from rgbavatar.trained import trained_from_checkpoint
 from rgbavatar.training.offline import train_offline
 from rgbavatar.training.setup import build_trainer
+from tests.helpers.blendshape_head import write_blendshape_subject
 from tests.helpers.layouts import read_insta, write_insta_transforms, write_pixel3dmm, write_vhap
 from tests.helpers.multi_camera import FRONT, write_insta, write_rig
 
@@ -88,10 +89,14 @@ def compare_layouts(
     assert isinstance(template, FlameTemplate)
     for name, write in write_layouts(data, template, settings, config.dataset.test_frames).items():
         write(data / name)
+    head = data / "blendshape_head.npz"
+    write_blendshape_subject(data / "insta", template, data / "blendshape", head)
+    blendshapes = dataclasses.replace(config, template=TemplateConfig(path=str(head)))
     found: dict[str, list[Run]] = {}
-    for name in ("insta", "pixel3dmm", "insta_transforms", "vhap"):
+    for name in ("insta", "pixel3dmm", "insta_transforms", "vhap", "blendshape"):
         for seed in range(arguments.seeds):
-            run = train(dataclasses.replace(config, seed=seed), name, device, data / "runs" / name / str(seed))
+            one = dataclasses.replace(blendshapes if name == "blendshape" else config, seed=seed)
+            run = train(one, name, device, data / "runs" / name / str(seed))
             found.setdefault(name, []).append(run)
     return found
 

@@ -213,7 +213,7 @@ def test_an_interrupt_while_frames_are_read_ends_the_threads(folder: Path, monke
 
 def test_images_of_another_size_than_the_tracked_ones_are_named(folder: Path) -> None:
     change_frame(folder / "checkpoint" / "00003.frame", lambda c: c.update(img_size=np.array([12, 10])))
-    with one_line_error("00003.frame", "img_size is (12, 10)", "expected (10, 12)"):
+    with one_line_error("00003.frame", "image size is (12, 10)", "expected (10, 12)"):
         load(folder)
     write_png(folder / "images" / "00001.png", cv2.resize(noise(0), (5, 5)))
     with one_line_error("00001.png", "5x5"):
@@ -227,7 +227,7 @@ def test_coefficients_that_do_not_fit_the_template_are_named(folder: Path) -> No
         load(folder)
 
 
-@pytest.mark.parametrize(("name", "key"), [("exp", "flame.exp"), ("shape", "flame.shape")])
+@pytest.mark.parametrize(("name", "key"), [("exp", "expression"), ("shape", "identity")])
 def test_a_change_of_width_within_a_subject_is_named(folder: Path, name: str, key: str) -> None:
     change_frame(folder / "checkpoint" / "00003.frame", lambda c: c["flame"].update({name: np.zeros((1, 50))}))
     with one_line_error("00003.frame", f"{key} has 50"):
@@ -239,7 +239,7 @@ def test_a_change_of_identity_within_a_subject_is_named_and_a_drift_is_not(folde
     change_frame(path, lambda c: c["flame"]["shape"].__iadd__(0.01))
     assert torch.isfinite(load(folder).vertices).all()
     change_frame(path, lambda c: c["flame"]["shape"].__iadd__(0.5))
-    with one_line_error("00003.frame", "flame.shape differs by 0.5", "one identity"):
+    with one_line_error("00003.frame", "identity differs by 0.5", "one identity"):
         load(folder)
 
 

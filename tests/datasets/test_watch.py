@@ -164,8 +164,8 @@ def other_person(path: Path) -> None:
     [
         (truncate, 0, "truncated"),
         (truncate, 1, "00003.frame"),
-        (other_size, 0, "img_size"),
-        (other_person, 1, "flame.shape differs"),
+        (other_size, 0, "image size"),
+        (other_person, 1, "identity differs"),
     ],
 )
 def test_a_broken_frame_is_skipped_and_named(

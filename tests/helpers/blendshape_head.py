@@ -1,8 +1,7 @@
 """A demo subject told in blendshapes: the same head, the same motion, the same pictures, without FLAME's joints.
 
-Linear blend skinning is linear in the rotations of its joints, so what FLAME's jaw and neck do is a sum of shapes here: two for
-a jaw that turns about x, and nine for the neck's lower edge, which stays behind when the head turns. One thing is lost: the lips'
-expression does not turn with the jaw.
+Linear blend skinning is linear in the rotations of its joints, so a jaw that turns about x is a sum of two shapes here. Two small
+things are lost: expression and corrective do not turn with the jaw, a millimetre at most.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 
 from rgbavatar.datasets.blendshape_layout import BLENDSHAPE
-from rgbavatar.datasets.features import WORLD_TO_OPENCV
 from rgbavatar.datasets.frame_file import TrackedFrame, read_frame_file
 from rgbavatar.datasets.frame_layout import IMAGES
 from rgbavatar.datasets.layouts import INSTA
@@ -29,10 +27,7 @@ from rgbavatar.templates.procedural_head import EXPRESSION_MODES
 
 JAW_SHAPES = ("jaw_sine", "jaw_cosine")  # coefficients: sin a and cos a - 1
 LID_SHAPES = ("left_lid", "right_lid")
-NECK_SHAPES = tuple(
-    f"neck_{a}{b}" for a in "xyz" for b in "xyz"
-)  # coefficients: the inverse of the head's turn, minus I
-NAMES = (*EXPRESSION_MODES, *JAW_SHAPES, *LID_SHAPES, *NECK_SHAPES)
+NAMES = (*EXPRESSION_MODES, *JAW_SHAPES, *LID_SHAPES)
 _SINE = np.array(((0.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0)))
 _COSINE = np.diag((0.0, 1.0, 1.0))
 
@@ -46,9 +41,7 @@ def make_blendshape_head(model: FlameTemplate, shape: torch.Tensor) -> Blendshap
     jaw_arm, share = neutral - joints[JAW], data.weights[:, JAW, None]
     corrective = data.posedirs.reshape(-1, 3, 4, 3, 3)[:, :, JAW - NECK]
     sine, cosine = (share * jaw_arm @ turn.T + (corrective * turn).sum((2, 3)) for turn in (_SINE, _COSINE))
-    neck_arm = data.weights[:, ROOT, None] * (neutral - joints[NECK])
-    neck = [np.eye(3)[a] * neck_arm[:, b : b + 1] for a in range(3) for b in range(3)]
-    deltas = np.stack((*expression, sine, cosine, *np.moveaxis(data.eyelids, -1, 0), *neck))
+    deltas = np.stack((*expression, sine, cosine, *np.moveaxis(data.eyelids, -1, 0)))
     return BlendshapeData(
         neutral=neutral,
         faces=data.faces,
@@ -60,18 +53,17 @@ def make_blendshape_head(model: FlameTemplate, shape: torch.Tensor) -> Blendshap
         identity_names=(),
         eyes=EyeJoints(joints[[LEFT_EYE, RIGHT_EYE]], np.zeros((0, 2, 3)), data.weights[:, [LEFT_EYE, RIGHT_EYE]]),
         pivot=joints[NECK],
+        head_weights=1 - data.weights[:, ROOT],
     )
 
 
 def to_blendshapes(frame: TrackedFrame) -> TrackedFrame:
     """A tracked frame of the demo with the coefficients of NAMES."""
     jaw = rot6d_to_rotation(frame.jaw)
-    turn = WORLD_TO_OPENCV.T @ frame.rotation
     parts = (
         frame.expression[: len(EXPRESSION_MODES)],
         torch.stack((jaw[2, 1], jaw[1, 1] - 1)),
         frame.eyelids,
-        (turn.T - torch.eye(3, dtype=turn.dtype)).flatten(),
     )
     rest = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], dtype=torch.float64)
     return replace(frame, shape=frame.shape[:0], expression=torch.cat(parts), jaw=rest, eyelids=0 * frame.eyelids)

@@ -39,6 +39,8 @@ class OnePose:
 
     numbers = (0,)
     expression_count = 0
+    expression_names: tuple[str, ...] = ()
+    joints: frozenset[str] = frozenset()
     codes = DATA.codes[:1]
 
     def pose(self, position: int, offsets: Offsets) -> Pose:

@@ -120,7 +120,7 @@ def check_frame(
     """Raise DataError unless a frame fits the images' size and the first frame of its subject."""
     if (frame.height, frame.width) != (height, width):
         raise DataError(
-            f"{path}: img_size is ({frame.height}, {frame.width}) (height, width), expected ({height}, {width}) as "
+            f"{path}: the image size is ({frame.height}, {frame.width}) (height, width), expected ({height}, {width}) as "
             f"the images have; use the images that were tracked"
         )
     _check_widths(path, frame, first)
@@ -129,7 +129,7 @@ def check_frame(
 
 def _check_widths(path: Path, frame: TrackedFrame, first: TrackedFrame) -> None:
     """Raise DataError unless a frame has as many coefficients as the first."""
-    widths = {"flame.exp": (frame.expression, first.expression), "flame.shape": (frame.shape, first.shape)}
+    widths = {"expression": (frame.expression, first.expression), "identity": (frame.shape, first.shape)}
     for key, (found, expected) in widths.items():
         if len(found) != len(expected):
             raise DataError(
@@ -145,7 +145,7 @@ def _check_identity(path: Path, frame: TrackedFrame, first_path: Path, first: Tr
     change = (frame.shape - first.shape).abs().max().item()
     if change > SHAPE_TOLERANCE:
         raise DataError(
-            f"{path}: flame.shape differs by {change:.3g} from that of {first_path.name}, expected at most "
+            f"{path}: identity differs by {change:.3g} from that of {first_path.name}, expected at most "
             f"{SHAPE_TOLERANCE}: one identity for a subject; track all frames in one run"
         )
 

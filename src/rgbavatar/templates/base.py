@@ -12,7 +12,7 @@ FLAME's own global orientation) is the same motion with translation + J_root - r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
@@ -137,6 +137,15 @@ class HeadTemplate(Protocol):
 
     def retarget(self, p: HeadParameters) -> HeadParameters:
         """The same heads in the same places, their rotation where the code holds it. Twice is the same as once."""
+        ...
+
+    def turn_head(self, p: HeadParameters, rotation: Tensor) -> HeadParameters:
+        """The heads turned further by a rotation [3, 3] in the world, about what this template's heads turn about."""
+        ...
+
+    @property
+    def expression_names(self) -> Sequence[str]:
+        """Of the expression coefficients, in their order; none where they have no names."""
         ...
 
     def eye_centers(self, p: HeadParameters) -> Tensor:

@@ -6,8 +6,8 @@ Words: n frames, V vertices, S <= 300 shape and E <= 100 expression coefficients
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -89,6 +89,15 @@ class FlameTemplate:
     def retarget(self, p: HeadParameters) -> HeadParameters:
         """The rotation of the whole head moved to the neck, which the code holds (`retarget_to_neck`)."""
         return retarget_to_neck(p, self.joints(p)[NECK])
+
+    def turn_head(self, p: HeadParameters, rotation: Tensor) -> HeadParameters:
+        """About the neck joint. In the neck's own space where the root is turned, too."""
+        return replace(p, neck=rotation.to(p.neck) @ p.neck)
+
+    @property
+    def expression_names(self) -> Sequence[str]:
+        """FLAME's are principal components without names."""
+        return ()
 
     def eye_centers(self, p: HeadParameters) -> Tensor:
         """The eyes' rest joints [2, 3]."""

@@ -42,8 +42,8 @@ def _angle(rotation: Tensor) -> Tensor:
 def transfer(driver: HeadParameters, driver_neutral: int, own_neutral: HeadParameters) -> HeadParameters:
     """What another head does, done by one's own: each parameter changes from one's own neutral frame as it does from the other's.
 
-    driver: n frames. own_neutral: one frame, whose shape is kept. Rotations change by what the driver's turn by, in the space of
-    their parent joint (root: of the world). Raises DataError where the driver has more expression coefficients.
+    driver: n frames. own_neutral: one frame, whose shape and offset are kept. Rotations change by what the driver's turn by, in
+    the space of their parent joint (root: of the world). Raises DataError where the driver has more expression coefficients.
     """
     rest = driver.select(slice(driver_neutral, driver_neutral + 1))
     missing = own_neutral.expression.shape[1] - driver.expression.shape[1]
@@ -57,6 +57,7 @@ def transfer(driver: HeadParameters, driver_neutral: int, own_neutral: HeadParam
     return replace(
         driver,
         shape=own_neutral.shape,
+        offset=own_neutral.offset,
         expression=own_neutral.expression + change,
         eyelids=(own_neutral.eyelids + driver.eyelids - rest.eyelids).clamp(0.0, 1.0),
         translation=own_neutral.translation + driver.translation - rest.translation,

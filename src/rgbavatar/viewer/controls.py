@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rgbavatar.viewer.frames import Offsets
+from rgbavatar.viewer.frames import Offsets, PoseSource
 from rgbavatar.viewer.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _FIRST_EXPRESSIONS = 12  # coefficients with a slider in plain sight
 _MOST_EXPRESSIONS = 50  # with a slider at all: later ones hardly move a face
+_ACTION_REACH = 1.0  # of a named action, all of it
 _EXPRESSION_REACH = 3.0  # standard deviations of the model
 _STEPS = 100  # of a slider from 0 to its end
 _SLOWEST, _SMALLEST_SCALE = (
@@ -36,13 +37,16 @@ _LIDS = (("left eyelid", 1.0), ("right eyelid", 1.0))
 
 @dataclass(frozen=True)
 class Menu:
-    """What there is to control. numbers: of the frames. expressions: coefficients. bases, reach: weights, and how far theirs go.
+    """What there is to control. numbers: of the frames. expressions: coefficients; names: theirs, if any; joints: of jaw, eyes
+    and eyelids, those that there are. bases, reach: weights, and how far theirs go.
 
     trains, holds: whether the avatar is in training, and whether a page may pause that.
     """
 
     numbers: Sequence[int]
     expressions: int
+    names: Sequence[str]
+    joints: frozenset[str]
     bases: int
     reach: float
     trains: bool = False
@@ -95,7 +99,7 @@ class Controls:
             self._add_buttons()
         if menu.expressions:
             with tabs.add_tab("Face"):
-                self._add_face(menu.expressions)
+                self._add_face(menu)
         with tabs.add_tab("Weights"):
             self._add_weights(menu)
 
@@ -142,9 +146,9 @@ class Controls:
             self._newest.image = picture
 
     def _offsets(self) -> Offsets:
-        if not self._jaw:
+        if not self._neck:
             return Offsets()
-        left, right = self._values(self._lids)
+        left, right = self._values(self._lids) or (0.0, 0.0)
         return Offsets(
             expression=self._values(self._expression),
             jaw=self._turn(self._jaw),
@@ -157,7 +161,7 @@ class Controls:
         return tuple(slider.value for slider in sliders)
 
     def _turn(self, sliders: Sequence[Any]) -> tuple[float, float, float]:
-        x, y, z = (*(math.radians(slider.value) for slider in sliders), 0.0)[:3]
+        x, y, z = (*(math.radians(slider.value) for slider in sliders), 0.0, 0.0, 0.0)[:3]
         return x, y, z
 
     def _add_training(self, menu: Menu) -> None:
@@ -190,14 +194,14 @@ class Controls:
         self._button("Save picture", "save", hint="as a PNG in the run's folder, pictures/")
         self._button("Download picture", "download")
 
-    def _add_face(self, expressions: int) -> None:
+    def _add_face(self, menu: Menu) -> None:
         self._reset_button("Reset face", lambda: self._face)
         with self._gui.add_folder("Head"):
-            self._jaw = self._sliders(_JAW)
-            self._eyes = self._sliders(_EYES)
-            self._lids = self._sliders(_LIDS)
+            self._jaw = self._sliders(_JAW if "jaw" in menu.joints else ())
+            self._eyes = self._sliders(_EYES if "eyes" in menu.joints else ())
+            self._lids = self._sliders(_LIDS if "eyelids" in menu.joints else ())
             self._neck = self._sliders(_NECK)
-        names = [(f"expression {i + 1}", _EXPRESSION_REACH) for i in range(min(expressions, _MOST_EXPRESSIONS))]
+        names = _expression_sliders(menu)
         with self._gui.add_folder("Expression"):
             self._expression = self._sliders(names[:_FIRST_EXPRESSIONS])
         if names[_FIRST_EXPRESSIONS:]:
@@ -240,3 +244,15 @@ class Controls:
             self._changed()
 
         self._gui.add_button(label).on_click(reset)
+
+
+def _expression_sliders(menu: Menu) -> list[tuple[str, float]]:
+    """Label and reach: coefficients with names are shares of an action, others standard deviations."""
+    if menu.names:
+        return [(name, _ACTION_REACH) for name in menu.names[: menu.expressions]]
+    return [(f"expression {i + 1}", _EXPRESSION_REACH) for i in range(min(menu.expressions, _MOST_EXPRESSIONS))]
+
+
+def menu_of(poses: PoseSource, bases: int, reach: float) -> Menu:
+    """What there is to control of frames, and of so many weights."""
+    return Menu(poses.numbers, poses.expression_count, poses.expression_names, poses.joints, bases, reach)

@@ -57,7 +57,8 @@ class Pose:
 class PoseSource(Protocol):
     """Frames to show. numbers: those in their file names, ascending; empty where there is only a newest one.
 
-    expression_count: coefficients that offsets can change; 0 where a frame cannot be posed anew.
+    expression_count: coefficients that offsets can change; 0 where a frame cannot be posed anew. expression_names: theirs, where
+    they have some. joints: of jaw, eyes and eyelids, those that the template has.
     """
 
     @property
@@ -67,6 +68,12 @@ class PoseSource(Protocol):
     def expression_count(self) -> int: ...
 
     @property
+    def expression_names(self) -> Sequence[str]: ...
+
+    @property
+    def joints(self) -> frozenset[str]: ...
+
+    @property
     def codes(self) -> Tensor:
         """Those of all frames [n, C], float32; none where they are not known."""
 
@@ -74,15 +81,16 @@ class PoseSource(Protocol):
         """The frame at a position among `numbers`, changed; None where no frame has come yet."""
 
 
-def apply_offsets(motion: HeadParameters, offsets: Offsets) -> HeadParameters:
+def apply_offsets(motion: HeadParameters, offsets: Offsets, template: HeadTemplate) -> HeadParameters:
     """The frames with the offsets added to each of them. All-zero offsets change nothing, to the bit."""
     missing = motion.expression.shape[1] - len(offsets.expression)
     change = torch.nn.functional.pad(motion.expression.new_tensor(offsets.expression), (0, missing))
+    if any(offsets.neck):
+        motion = template.turn_head(motion, axis_angle_to_rotation(motion.neck.new_tensor(offsets.neck)))
     return replace(
         motion,
         expression=motion.expression + change,
         jaw=_turn(motion.jaw, offsets.jaw),
-        neck=_turn(motion.neck, offsets.neck),
         eyes=_turn(motion.eyes, offsets.eyes),
         eyelids=motion.eyelids + motion.eyelids.new_tensor(offsets.eyelids),
     )
@@ -109,6 +117,14 @@ class RecordedPoses:
         return self._tracking.motion.expression.shape[1]
 
     @property
+    def expression_names(self) -> Sequence[str]:
+        return self._template.expression_names
+
+    @property
+    def joints(self) -> frozenset[str]:
+        return frozenset({"jaw", "eyes", "eyelids"} & self._template.code_layout.keys())
+
+    @property
     def codes(self) -> Tensor:
         return self._template.encode(self._template.retarget(self._tracking.motion)).float()
 
@@ -120,7 +136,7 @@ class RecordedPoses:
         return self._held[position, offsets]
 
     def _make(self, start: int, stop: int, offsets: Offsets) -> None:
-        motion = apply_offsets(self._tracking.motion.select(slice(start, stop)), offsets)
+        motion = apply_offsets(self._tracking.motion.select(slice(start, stop)), offsets, self._template)
         vertices, codes = compute_features(self._template, motion)
         cameras = self._tracking.camera
         for i, position in enumerate(range(start, stop)):

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.datasets.stream import FrameSource
 from rgbavatar.training.job import TrainingJob
 from rgbavatar.training.trainer import Trainer
-from rgbavatar.viewer.controls import Menu
+from rgbavatar.viewer.controls import menu_of
 from rgbavatar.viewer.frames import PoseSource
 from rgbavatar.viewer.installed import require_viser
 from rgbavatar.viewer.newest import NewestPose, WatchedSource
@@ -50,7 +51,7 @@ class LiveExhibit:
         self.most_pixels = most_pixels(trainer.device)
         alone = trainer.processes.count == 1  # others would wait in vain for the one that is paused
         bases = trainer.model.shape.bases
-        self.menu = Menu(poses.numbers, poses.expression_count, bases, _REACH, trains=True, holds=alone)
+        self.menu = replace(menu_of(poses, bases, _REACH), trains=True, holds=alone)
         self.text = ""
         self.is_held = False
         self.snapshot: Snapshot | None = None

@@ -24,6 +24,8 @@ class NewestPose:
 
     numbers: Sequence[int] = ()
     expression_count = 0
+    expression_names: Sequence[str] = ()
+    joints: frozenset[str] = frozenset()
     codes = torch.empty(0, 0)
 
     def __init__(self) -> None:

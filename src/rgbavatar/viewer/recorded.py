@@ -16,7 +16,7 @@ from rgbavatar.io.run_dir import run_at
 from rgbavatar.subject import load_template
 from rgbavatar.templates.base import HeadTemplate
 from rgbavatar.trained import open_trained
-from rgbavatar.viewer.controls import Menu
+from rgbavatar.viewer.controls import Menu, menu_of
 from rgbavatar.viewer.frames import PoseSource, RecordedPoses
 from rgbavatar.viewer.painter import Painter, best_painter
 
@@ -40,7 +40,7 @@ class RunExhibit:
     @cached_property
     def menu(self) -> Menu:
         reach = weight_reach(self.shown, self.poses)
-        return Menu(self.poses.numbers, self.poses.expression_count, self.shown.bases, reach)
+        return menu_of(self.poses, self.shown.bases, reach)
 
     def painter(self) -> Painter:
         return self.shown
