@@ -23,7 +23,7 @@ LAYERS = [
     {"renderer", "subject", "prepare"},
     {"trained"},
     {"inference", "shots"},
-    {"evaluation", "pictures", "training", "export"},
+    {"evaluation", "pictures", "training", "export", "check"},
     {"import_ply", "viewer"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

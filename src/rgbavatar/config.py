@@ -28,16 +28,18 @@ _RETIRED = {"online.post_process_images": 0}
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """Which frames: data_dir/SUBJECT, the last test_frames of it held out; layout: how it is stored (datasets.layouts)."""
+    """Which frames: data_dir/SUBJECT, the last test_frames of it held out; layout: how it is stored (datasets.layouts);
+    check: whether training refuses a subject whose mesh misses the mask (rgbavatar.check)."""
 
     data_dir: str = "data/INSTA"
     layout: str = "auto"
+    check: bool = True
     test_frames: int = _setting(350, low=0)
 
 
 @dataclass(frozen=True)
 class TemplateConfig:
-    """Which head mesh: a FLAME file, with or without a patch that closes the mouth from the inside."""
+    """Which head mesh: a FLAME file, with or without a patch that closes the mouth from the inside, or blendshapes (.npz)."""
 
     path: str = "data/FLAME2020/generic_model.pkl"
     mouth_interior: bool = False

@@ -83,6 +83,11 @@ class ReplaySource:
         self._clock = clock
 
     @property
+    def dataset(self) -> HeadDataset:
+        """What is replayed."""
+        return self._dataset
+
+    @property
     def subject(self) -> str:
         return self._dataset.subject
 

@@ -58,7 +58,7 @@ def _reaching_corners(points: Floats, faces: Integers, width: int, height: int) 
 def _holds_centre(c: tuple[Floats, ...], size: int) -> NDArray[np.bool_]:
     """Whether a whole number from 0 to size - 1 lies between the least and the greatest of three coordinates."""
     low, high = np.minimum(np.minimum(c[0], c[1]), c[2]), np.maximum(np.maximum(c[0], c[1]), c[2])
-    return np.ceil(np.maximum(low, 0)) <= np.floor(np.minimum(high, size - 1))  # false where one is NaN
+    return (np.ceil(np.maximum(low, 0)) <= np.floor(np.minimum(high, size - 1))) & np.isfinite(low) & np.isfinite(high)
 
 
 def _rows_of(corners: _Corners, height: int) -> tuple[Integers, Integers]:

@@ -11,8 +11,11 @@ from typing import Generic, Protocol, TypeVar
 
 import torch
 
+from rgbavatar.check.before_training import check_before_training
 from rgbavatar.cli import choose_device, say
 from rgbavatar.config import Config, config_to_yaml, load_config
+from rgbavatar.datasets.base import HeadDataset
+from rgbavatar.datasets.stream import ReplaySource
 from rgbavatar.errors import ConfigError
 from rgbavatar.io.files import write_text
 from rgbavatar.io.metrics_log import MetricsLog, open_log
@@ -72,6 +75,8 @@ def training_job(
         _check_batch(config, processes)
         frames = open_frames(config, device)
         stack.callback(frames.close)
+        if config.dataset.check and processes.is_first:
+            _check_recorded(frames)
         trainer = build_trainer(config, frames.template, device, processes)
         run = _open_run(arguments, processes)
         if arguments.resume:
@@ -81,6 +86,13 @@ def training_job(
         log = open_log(run.log if arguments.log and processes.is_first else None)
         stack.callback(log.close)
         yield TrainingJob(trainer, frames, run, log, device)
+
+
+def _check_recorded(frames: Frames) -> None:
+    """Raise DataError where the mesh of recorded frames misses their masks; a live stream shows it by itself."""
+    recorded = frames.dataset if isinstance(frames, ReplaySource) else frames
+    if isinstance(recorded, HeadDataset):
+        check_before_training(recorded)
 
 
 def _check_batch(config: Config, processes: Processes) -> None:
