@@ -363,7 +363,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     data = convert_folder(options.folder, settings, say, lambda paths: tqdm(paths, unit="file", leave=False))
     write_blendshape_data(options.out, data)
-    say(_describe(load_blendshape_data(options.out), options.out))
+    say(describe(load_blendshape_data(options.out), options.out))
 
 
 def _read_order(path: Path | None) -> tuple[str, ...]:
@@ -376,7 +376,8 @@ def _read_order(path: Path | None) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def _describe(data: BlendshapeData, path: Path) -> str:
+def describe(data: BlendshapeData, path: Path) -> str:
+    """One line on what a template's file holds."""
     eyes = "eye joints" if data.eyes else "no eye joints"
     return (
         f"{len(data.neutral)} vertices, {len(data.faces)} triangles, {len(data.expression)} expressions "
