@@ -29,7 +29,7 @@ def find_layout(folder: Path, name: str = AUTO) -> Layout:
     Raises DataError where there is no such folder or it looks like none, ConfigError for an unknown name.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: found no such subject, expected its folder; {_near(folder)}")
+        raise DataError(f"{folder}: found no such subject, expected the folder of a tracked sequence; {_near(folder)}")
     if name != AUTO:
         if name not in LAYOUTS:
             raise ConfigError(f"dataset.layout is {name!r}, expected {AUTO}, {', '.join(LAYOUTS)}")
