@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _QUIET = [  # tests run where no network is, and as root in containers
@@ -52,8 +52,13 @@ def open_page(browser: Browser, width: int = 1000, height: int = 700) -> Iterato
     page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=1)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda message: errors.append(_told(message)) if message.type == "error" else None)
     try:
         yield page, errors
     finally:
         page.close()
+
+
+def _told(message: ConsoleMessage) -> str:
+    """What a page complained of, with the address that it is about."""
+    return f"{message.text} ({message.location.get('url', '')})"

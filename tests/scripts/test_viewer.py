@@ -92,6 +92,13 @@ def wait_for_picture(page: Page, differs_from: np.ndarray | None = None) -> np.n
         last = now
 
 
+def own(errors: list[str]) -> list[str]:
+    """What a page complained of, but for viser's client: it says so when the program has ended, and when a newer
+    picture makes it let go of one (an address that begins with `blob:`) that the browser has not read yet.
+    """
+    return [line for line in errors if "WebSocket" not in line and "(blob:" not in line]
+
+
 def set_number(page: Page, label: str, value: float) -> None:
     """Type a value into the box of a slider."""
     box = page.locator(f'text="{label}"').locator("xpath=ancestor::*[.//input][1]").locator("input").last
@@ -128,7 +135,7 @@ def test_a_run_is_shown_turned_posed_and_saved(trained: Workspace, browser: Brow
         page.wait_for_selector("text=00000.png saved")
         saved = cv2.imread(str(trained.run / "pictures" / "00000.png"))
         assert saved.max() > 100
-        assert errors == []
+        assert own(errors) == []
         assert hosts - {""} == {url.removeprefix("http://")}
     assert process.returncode == 0
 
@@ -147,7 +154,7 @@ def test_two_pages_have_cameras_and_controls_of_their_own(trained: Workspace, br
         set_number(one, "frame", 7)
         wait_for_picture(one, differs_from=mine)
         assert np.abs(wait_for_picture(other) - before).mean() < 0.05
-        assert errors + more_errors == []
+        assert own(errors + more_errors) == []
 
 
 def test_what_cannot_be_shown_is_one_line(trained: Workspace) -> None:
@@ -178,7 +185,7 @@ def test_offline_training_is_looked_at_and_gives_the_same_bits(
         page.wait_for_selector("text=Go on with training")
         process.send_signal(signal.SIGTERM)
         wait_for(lambda: process.poll() is not None)
-        assert [line for line in errors if "WebSocket" not in line] == []
+        assert own(errors) == []
     assert process.returncode == 143
     watched = load_checkpoint(workspace.run / "checkpoint.pt")
     again = workspace.training(f"training.images={watched.images_seen}", *settings[1:])
@@ -200,6 +207,6 @@ def test_online_training_is_looked_at(workspace: Workspace, browser: Browser) ->
         wait_for(lambda: bool(np.abs(view_of(page) - first).mean() > 0.2))
         page.wait_for_selector("text=/psnr: /")
         wait_for(lambda: process.poll() is not None)
-        assert [line for line in errors if "WebSocket" not in line] == []
+        assert own(errors) == []
     assert process.returncode == 0
     assert (workspace.run / "preview.png").exists()
