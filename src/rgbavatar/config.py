@@ -69,6 +69,7 @@ class TrainingConfig:
     picture_every: int = _setting(5_000, low=1)
     reproducible: bool = False
     frame_memory_gib: float = _setting(16.0, low=0)
+    refine_tracking: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,22 @@ class OptimizerConfig:
     basis_rotation_factor: float = _setting(0.5, low=0)
     basis_color_factor: float = _setting(0.5, low=0)
     mlp: float = _setting(1e-3, low=0)
+
+
+@dataclass(frozen=True)
+class RefinementConfig:
+    """Corrections of the tracking, where training.refine_tracking is true; config/offline.yaml explains them."""
+
+    after: int = _setting(4_000, low=0)
+    rotation: float = _setting(1e-3, low=0)
+    translation: float = _setting(2e-4, low=0)
+    code: float = _setting(0.0, low=0)
+    focal: float = _setting(0.0, low=0)
+    weight: float = _setting(1e-4, low=0)
+    rotation_size: float = _setting(0.01, low=1e-9)
+    translation_size: float = _setting(0.003, low=1e-9)
+    code_size: float = _setting(0.3, low=1e-9)
+    focal_size: float = _setting(0.05, low=1e-9)
 
 
 @dataclass(frozen=True)
@@ -127,6 +144,7 @@ class Config:
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    refinement: RefinementConfig = RefinementConfig()
     loss: LossWeights = field(default_factory=LossWeights)
     online: OnlineConfig = OnlineConfig()
 

@@ -16,8 +16,8 @@ from rgbavatar.datasets.base import HeadDataset, Split
 from rgbavatar.io.run_dir import RunDir, refuse_existing
 from rgbavatar.losses import composite
 from rgbavatar.metrics import LpipsMetric, join_frames, load_lpips, measure_frames, write_metrics
-from rgbavatar.subject import load_subject, load_template, subject_splits
-from rgbavatar.trained import TrainedAvatar
+from rgbavatar.subject import load_template, subject_splits
+from rgbavatar.trained import TrainedAvatar, open_frames
 from rgbavatar.types import Batch, Rendering
 
 Color = tuple[float, float, float]
@@ -75,14 +75,14 @@ def evaluate_run(
         say(advice)
     template = load_template(avatar.config)
     for split, folder in folders.items():
-        with closing(load_subject(avatar.config, subject, split, device, preload=False, template=template)) as dataset:
+        with closing(open_frames(avatar, subject, split, device, template)) as dataset:
             per_frame = evaluate(avatar, dataset, BLACK, device, lpips, f"{split.value} frames")
             write_metrics(folder, per_frame, dataset.numbers.tolist(), _protocol(avatar, dataset, split))
         say((folder / "metrics.txt").read_text().rstrip())
 
 
 def _protocol(avatar: TrainedAvatar, dataset: HeadDataset, split: Split) -> dict[str, str | int | float]:
-    return {
+    protocol: dict[str, str | int | float] = {
         "subject": dataset.subject,
         "split": split.value,
         "background": "black",
@@ -90,3 +90,6 @@ def _protocol(avatar: TrainedAvatar, dataset: HeadDataset, split: Split) -> dict
         "images_trained": avatar.images_seen,
         "gaussians": avatar.binding.count,
     }
+    if avatar.corrections is not None:
+        protocol["frames_refined"] = avatar.corrections.count_of(dataset.numbers)
+    return protocol

@@ -33,8 +33,8 @@ from rgbavatar.shots import (
     reenact_shots,
     turntable_shots,
 )
-from rgbavatar.subject import load_subject, load_template
-from rgbavatar.trained import TrainedAvatar
+from rgbavatar.subject import load_template
+from rgbavatar.trained import TrainedAvatar, open_frames
 from rgbavatar.types import Rendering
 
 _SMALLEST_ALPHA = 1.0 / 255.0  # below one 8-bit level the colour of a pixel is of no account
@@ -104,7 +104,7 @@ def _pictures(
         else:
             shots = interpolated_shots(config, subject, options.between, options.leg_frames, template)
         return shot_pictures(avatar, _resized(shots, options.size), options.background, options.alpha, device)
-    dataset = load_subject(avatar.config, subject, options.split, device, preload=False)
+    dataset = open_frames(avatar, subject, options.split, device)
     stack.callback(dataset.close)
     if options.mode == "compare":
         return compare_pictures(avatar, dataset, options.background, device)

@@ -15,12 +15,15 @@ from torch import Tensor
 
 from rgbavatar.binding.mesh_binding import MeshBinding
 from rgbavatar.config import Config, config_from_dict, load_config, override_config
+from rgbavatar.datasets.base import HeadDataset, Split
 from rgbavatar.errors import CheckpointError
 from rgbavatar.io.avatar_ply import AvatarTable
 from rgbavatar.io.checkpoint import Checkpoint, load_checkpoint
 from rgbavatar.io.run_dir import RunDir
 from rgbavatar.model.avatar import AvatarModel, AvatarShape
+from rgbavatar.model.corrections import Corrections
 from rgbavatar.renderer import render
+from rgbavatar.subject import load_subject
 from rgbavatar.templates.base import HeadTemplate
 from rgbavatar.types import Batch, Gaussians, Rendering
 
@@ -30,13 +33,17 @@ BASIS_ARRAYS = ("mean", "rotation", "sh")
 
 @dataclass(frozen=True)
 class TrainedAvatar:
-    """The model and its binding, without unseen Gaussians; uses_bases: whether training got as far as the bases."""
+    """The model and its binding, without unseen Gaussians; uses_bases: whether training got as far as the bases.
+
+    corrections: of its subject's tracking, where training has refined it (`open_frames`).
+    """
 
     model: AvatarModel
     binding: MeshBinding
     config: Config
     images_seen: int
     uses_bases: bool
+    corrections: Corrections | None = None
 
     @torch.no_grad()
     def pose(self, codes: Tensor, vertices: Tensor) -> Gaussians:
@@ -81,17 +88,43 @@ def trained_from_checkpoint(checkpoint: Checkpoint, source: str) -> TrainedAvata
         model = _build_model(strip_prefix(checkpoint.model, "avatar."))
         binding = MeshBinding(**strip_prefix(checkpoint.model, "binding."))
         visible = _visible(checkpoint.model["seen"], config)
+        corrections = unpack_corrections(checkpoint.model)
     except (KeyError, RuntimeError, TypeError) as error:
         raise _no_avatar(source, error) from error
     uses_bases = checkpoint.images_seen > config.training.bases_after
-    return TrainedAvatar(model.select(visible), binding.select(visible), config, checkpoint.images_seen, uses_bases)
+    return TrainedAvatar(
+        model.select(visible), binding.select(visible), config, checkpoint.images_seen, uses_bases, corrections
+    )
 
 
-def pack_avatar(model: AvatarModel, binding: MeshBinding, seen: Tensor) -> dict[str, Tensor]:
+def open_frames(
+    avatar: TrainedAvatar, subject: str, split: Split, device: torch.device, template: HeadTemplate | None = None
+) -> HeadDataset:
+    """The frames of a split of a subject, their tracking as it was refined while the avatar was trained, if it was.
+
+    Raises DataError, TemplateError.
+    """
+    dataset = load_subject(avatar.config, subject, split, device, preload=False, template=template)
+    return dataset if avatar.corrections is None else avatar.corrections.apply(dataset)
+
+
+def pack_avatar(
+    model: AvatarModel, binding: MeshBinding, seen: Tensor, corrections: Corrections | None = None
+) -> dict[str, Tensor]:
     """The tensors of an avatar by name, for a checkpoint. seen [N] bool."""
     tensors = {f"avatar.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"binding.{item.name}": getattr(binding, item.name) for item in dataclasses.fields(binding)}
+    if corrections is not None:
+        tensors |= {
+            f"tracking.{item.name}": getattr(corrections, item.name) for item in dataclasses.fields(corrections)
+        }
     return tensors | {"seen": seen}
+
+
+def unpack_corrections(tensors: dict[str, Tensor]) -> Corrections | None:
+    """The corrections among the tensors of `pack_avatar`. Raises TypeError where only some of their parts are there."""
+    parts = strip_prefix(tensors, "tracking.")
+    return Corrections(**parts) if parts else None
 
 
 def strip_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

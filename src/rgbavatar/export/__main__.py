@@ -14,9 +14,8 @@ from rgbavatar.export.bundle import write_bundle
 from rgbavatar.export.page import write_page
 from rgbavatar.export.splats import write_splats
 from rgbavatar.io.run_dir import RunDir, refuse_existing, run_at
-from rgbavatar.subject import load_subject
 from rgbavatar.templates.motion import check_frame_numbers
-from rgbavatar.trained import TrainedAvatar, open_trained
+from rgbavatar.trained import TrainedAvatar, open_frames, open_trained
 
 
 def main() -> None:
@@ -65,7 +64,7 @@ def _export_bundle(arguments: argparse.Namespace, run: RunDir, avatar: TrainedAv
 def _export_splats(arguments: argparse.Namespace, run: RunDir, avatar: TrainedAvatar, device: torch.device) -> None:
     folder = arguments.out or run.splats
     refuse_existing(folder, arguments.overwrite)
-    with closing(load_subject(avatar.config, run.path.name, Split.ALL, device, preload=False)) as dataset:
+    with closing(open_frames(avatar, run.path.name, Split.ALL, device)) as dataset:
         avatar.check_template(dataset.template)
         chosen = _chosen_frames(dataset, arguments.frames)
         for place in chosen:
@@ -78,7 +77,7 @@ def _export_splats(arguments: argparse.Namespace, run: RunDir, avatar: TrainedAv
 def _export_page(arguments: argparse.Namespace, run: RunDir, avatar: TrainedAvatar, device: torch.device) -> None:
     target = arguments.out or run.page
     refuse_existing(target, arguments.overwrite)
-    with closing(load_subject(avatar.config, run.path.name, Split.ALL, device, preload=False)) as dataset:
+    with closing(open_frames(avatar, run.path.name, Split.ALL, device)) as dataset:
         report = write_page(target, avatar, dataset, _chosen_frames(dataset, arguments.frames)[:: arguments.every])
     say(
         f"{report.bytes / 1e6:.1f} MB, {report.frames} frames, motion in {report.components} components, "

@@ -26,8 +26,9 @@ _FIRST_PAIRS = 3  # pairs of splat and tile that a splat is given room for at fi
 def supports(config: Config, device: torch.device) -> bool:
     """Whether the fused step computes what this configuration asks for, on this device."""
     others = dataclasses.asdict(dataclasses.replace(config.loss, l1=1.0)) | {"l1": 0.0}
-    wanted = config.loss.l1 > 0 and not any(others.values()) and not config.training.reproducible
-    if not wanted or device.type == "cpu":
+    settings = config.training
+    wanted = config.loss.l1 > 0 and not any(others.values())
+    if not wanted or settings.reproducible or settings.refine_tracking or device.type == "cpu":
         return False
     return fused.fits_device(config.training.batch_size, config.model.num_bases, device)
 

@@ -55,6 +55,8 @@ class TrainingJob(Generic[F]):
         if not self.trainer.processes.is_first:
             return
         write_speed_report(self.run.speed, speed, self.trainer, self.device, more or {})
+        if self.trainer.refinement is not None:
+            say(f"tracking refined: {self.trainer.refinement.describe()}")
         say(
             f"trained on {speed.images} images, {speed.images_per_second:.1f} images/s; the avatar is in {self.run.path}"
         )
@@ -77,7 +79,8 @@ def training_job(
         stack.callback(frames.close)
         if config.dataset.check and processes.is_first:
             _check_recorded(frames)
-        trainer = build_trainer(config, frames.template, device, processes)
+        recorded = frames if isinstance(frames, HeadDataset) else None
+        trainer = build_trainer(config, frames.template, device, processes, recorded)
         run = _open_run(arguments, processes)
         if arguments.resume:
             resume_trainer(trainer, run.checkpoint)

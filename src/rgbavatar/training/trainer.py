@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from gaussian_rasterization import ColorSums
@@ -15,26 +17,39 @@ from torch import Tensor
 from rgbavatar.binding.mesh_binding import MeshBinding
 from rgbavatar.config import Config, config_to_dict
 from rgbavatar.errors import CheckpointError, TrainingError
+from rgbavatar.geometry.camera import Camera
 from rgbavatar.io.checkpoint import Checkpoint
 from rgbavatar.losses import LossWeights, composite, target_alpha, total_loss
 from rgbavatar.metrics import LpipsMetric
 from rgbavatar.model.avatar import AvatarModel
 from rgbavatar.model.color_init import ColorInitializer
+from rgbavatar.model.corrections import Correction, correct_camera, correct_gaussians
 from rgbavatar.renderer import render, render_with_color_sums
-from rgbavatar.trained import pack_avatar, strip_prefix
+from rgbavatar.trained import pack_avatar, strip_prefix, unpack_corrections
 from rgbavatar.training.optimizer import make_optimizer, set_learning_rates
 from rgbavatar.training.processes import ALONE, Processes
 from rgbavatar.training.randomness import Generators
+from rgbavatar.training.refinement import Refinement
 from rgbavatar.training.schedule import ImageSchedule, Schedule
 from rgbavatar.training.step_report import PlainReport, StepReport
 from rgbavatar.types import Batch, Gaussians, Rendering
+
+
+@dataclass(frozen=True)
+class _Posed:
+    """A batch ready to be rendered, its tracking corrected. weights [B, K], unless the bases have not joined."""
+
+    gaussians: Gaussians
+    camera: Camera
+    weights: Tensor | None
+    correction: Correction | None
 
 
 class Trainer:
     """An avatar in training. `step` is the only method that changes it, but for `restore`.
 
     schedule: the published one, unless whoever trains has another. progress_before: of the means' decay, where the checkpoint
-    was written that the trainer was restored from.
+    was written that the trainer was restored from. refinement: of the tracking of the frames that batches come from, if any.
     """
 
     def __init__(
@@ -45,6 +60,7 @@ class Trainer:
         generators: Generators,
         lpips: LpipsMetric | None = None,
         processes: Processes = ALONE,
+        refinement: Refinement | None = None,
     ) -> None:
         self.model = model
         self.binding = binding
@@ -57,6 +73,7 @@ class Trainer:
         self.schedule: Schedule = ImageSchedule(config)
         self.progress_before = 0.0
         self.processes = processes
+        self.refinement = refinement
         self._lpips = lpips
 
     @property
@@ -70,12 +87,11 @@ class Trainer:
         batch: this process's part, of the same size in each.
         """
         background = self._draw_background(batch)
-        weights = self.model.weights(batch.codes) if self.uses_bases else None
-        local = self.model.unblended(len(batch)) if weights is None else self.model.blended(weights)
-        rendering, sums = self._render(self.binding.to_world(local, batch.vertices), batch, background)
+        posed = self._pose(batch)
+        rendering, sums = self._render(posed, batch.images, background)
         target = composite(batch.images, background)
-        loss, terms = self._compute_loss(rendering, target, batch, weights)
-        self._update(loss)
+        loss, terms = self._compute_loss(rendering, target, batch, posed)
+        self._update(loss, batch, posed)
         if sums is not None:
             self.processes.sum([sums.rgb, sums.weight])
             self.color_init.apply(sums, self.model.base.sh)
@@ -86,10 +102,8 @@ class Trainer:
     @torch.no_grad()
     def show(self, batch: Batch, background: Tensor) -> Rendering:
         """The avatar as it stands, as the frames of a batch show it, over background [B, 3]."""
-        local = (
-            self.model.blended(self.model.weights(batch.codes)) if self.uses_bases else self.model.unblended(len(batch))
-        )
-        return render(self.binding.to_world(local, batch.vertices), batch.camera, background)
+        posed = self._pose(batch)
+        return render(posed.gaussians, posed.camera, background)
 
     def check_finite(self, report: StepReport) -> None:
         """Raise TrainingError where the loss or a Gaussian is not finite any more. Waits for the device."""
@@ -102,13 +116,16 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """Everything that a later run needs to go on, bit for bit."""
+        refinement = self.refinement
+        corrections = None if refinement is None else refinement.corrections()
+        extra: dict[str, Any] = {"progress": self.schedule.progress(self.images_seen)}
         return Checkpoint(
             config=config_to_dict(self.config),
-            model=pack_avatar(self.model, self.binding, self.color_init.seen),
+            model=pack_avatar(self.model, self.binding, self.color_init.seen, corrections),
             optimizer=self.optimizer.state_dict(),
             generators=self.generators.state(),
             images_seen=self.images_seen,
-            extra={"progress": self.schedule.progress(self.images_seen)},
+            extra=extra if refinement is None else extra | {"refinement": refinement.state()},
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -117,6 +134,7 @@ class Trainer:
             self.model.load_state_dict(strip_prefix(checkpoint.model, "avatar."))
             self.optimizer.load_state_dict(checkpoint.optimizer)
             self.generators.restore(checkpoint.generators)
+            self._restore_refinement(checkpoint)
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"the checkpoint does not fit this configuration and template: {reason}") from error
@@ -124,36 +142,62 @@ class Trainer:
         self.images_seen = checkpoint.images_seen
         self.progress_before = float(checkpoint.extra.get("progress", self.schedule.progress(self.images_seen)))
 
+    def _restore_refinement(self, checkpoint: Checkpoint) -> None:
+        """Take over the corrections of a checkpoint; where it has none, they begin at nothing."""
+        corrections = unpack_corrections(checkpoint.model)
+        if corrections is None:
+            return
+        if self.refinement is None:
+            raise ValueError("it was trained with training.refine_tracking=true, so it goes on with that alone")
+        self.refinement.restore(corrections, checkpoint.extra["refinement"])
+
     def _draw_background(self, batch: Batch) -> Tensor:
         images = len(batch) * self.processes.count
         background = torch.rand(images, 3, generator=self.generators["background"])[self.processes.part(images)]
         return background.to(batch.images.device, non_blocking=True)
 
-    def _render(self, gaussians: Gaussians, batch: Batch, background: Tensor) -> tuple[Rendering, ColorSums | None]:
+    def _pose(self, batch: Batch) -> _Posed:
+        correction = None if self.refinement is None else self.refinement.correct(batch, self.images_seen)
+        codes = batch.codes if correction is None else batch.codes + correction.codes
+        weights = self.model.weights(codes) if self.uses_bases else None
+        local = self.model.unblended(len(batch)) if weights is None else self.model.blended(weights)
+        world = self.binding.to_world(local, batch.vertices)
+        if correction is None:
+            return _Posed(world, batch.camera, weights, None)
+        world = correct_gaussians(world, batch.vertices, batch.camera, correction)
+        return _Posed(world, correct_camera(batch.camera, correction), weights, correction)
+
+    def _render(self, posed: _Posed, images: Tensor, background: Tensor) -> tuple[Rendering, ColorSums | None]:
         if not self.config.training.color_init:
-            return render(gaussians, batch.camera, background), None
-        return render_with_color_sums(gaussians, batch.camera, background, batch.images, self.color_init.unseen)
+            return render(posed.gaussians, posed.camera, background), None
+        return render_with_color_sums(posed.gaussians, posed.camera, background, images, self.color_init.unseen)
 
     def _compute_loss(
-        self, rendering: Rendering, target: Tensor, batch: Batch, weights: Tensor | None
+        self, rendering: Rendering, target: Tensor, batch: Batch, posed: _Posed
     ) -> tuple[Tensor, dict[str, Tensor]]:
         basis = self.model.basis
-        return total_loss(
+        loss, terms = total_loss(
             rendering,
             target,
             target_alpha(batch.images),
-            self.config.loss if weights is not None else _without_bases(self.config.loss),
-            blend_weights=weights,
+            self.config.loss if posed.weights is not None else _without_bases(self.config.loss),
+            blend_weights=posed.weights,
             bases=(basis.mean, basis.rotation, basis.sh),
             lpips=self._lpips,
         )
+        if self.refinement is None or posed.correction is None:
+            return loss, terms
+        penalty = self.refinement.penalty(posed.correction)
+        return loss + self.config.refinement.weight * penalty, terms | {"refinement": penalty.detach()}
 
-    def _update(self, loss: Tensor) -> None:
+    def _update(self, loss: Tensor, batch: Batch, posed: _Posed) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.processes.mean(p.grad for p in self.model.parameters() if p.grad is not None)
         set_learning_rates(self.optimizer, self.config.optimizer, self.schedule.next(self.images_seen))
         self.optimizer.step()
+        if self.refinement is not None and posed.correction is not None:
+            self.refinement.update(batch.indices, self.processes)
 
 
 def _without_bases(weights: LossWeights) -> LossWeights:

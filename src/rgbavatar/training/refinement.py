@@ -1,0 +1,147 @@
+"""Refining the tracking while an avatar is trained: small corrections, learnt through the renderer's gradient.
+
+Each frame that is trained on has a turn, a shift and a code offset of its own; the focal correction is common to all
+(rgbavatar.model.corrections). Adam moves a frame's numbers only in steps that show the frame, so that they do not drift between
+two visits. What the corrections of all frames have in common is taken away after each step: it is the avatar's to learn, for
+frames that were never trained on have no correction of their own. Symbols: n frames, B frames of a batch, C code entries.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rgbavatar.config import RefinementConfig
+from rgbavatar.datasets.base import HeadDataset
+from rgbavatar.model.corrections import Correction, Corrections
+from rgbavatar.training.optimizer import BETAS, EPSILON
+from rgbavatar.training.processes import Processes
+from rgbavatar.types import Batch
+
+_OF_FRAMES = ("turns", "shifts", "codes")
+_SMALLEST = torch.finfo(torch.float32).tiny
+_MILLIMETRES = 1e3  # in a metre
+
+
+class Refinement:
+    """The corrections of a dataset in training. `update` and `restore` alone change them."""
+
+    def __init__(self, dataset: HeadDataset, settings: RefinementConfig, device: torch.device) -> None:
+        self._after = settings.after
+        self._learns_camera = settings.focal > 0.0
+        self._numbers = dataset.numbers
+        count, width = dataset.codes.shape
+        spread = dataset.codes.double().std(dim=0, correction=0).float().to(device)
+        code_size = (settings.code_size * spread).clamp_min(_SMALLEST)
+        self._tables = {
+            "turns": _make_table(count, 3, settings.rotation, settings.rotation_size, device),
+            "shifts": _make_table(count, 3, settings.translation, settings.translation_size, device),
+            "codes": _make_table(count, width, settings.code * spread, code_size, device),
+            "focal": _make_table(1, 1, settings.focal, settings.focal_size, device),
+        }
+
+    def correct(self, batch: Batch, images_seen: int) -> Correction | None:
+        """The corrections of a batch of the dataset, differentiable to those that have joined; None where there are none yet.
+
+        Those of frames join after some images, the focal one at once: an avatar soon takes on the camera that it is seen with.
+        """
+        joined = images_seen >= self._after
+        if not joined and not self._learns_camera:
+            return None
+        rows = {name: self._tables[name].values[batch.indices] for name in _OF_FRAMES}
+        frames = {name: row if joined else row.detach() for name, row in rows.items()}
+        return Correction(**frames, focal=self._tables["focal"].values[0, 0])
+
+    def penalty(self, correction: Correction) -> Tensor:
+        """What keeps corrections small: their squares in units of their usual sizes, mean over the frames, summed."""
+        parts = [self._tables[name].penalty(getattr(correction, name)) for name in _OF_FRAMES]
+        return torch.stack([*parts, self._tables["focal"].penalty(correction.focal.view(1, 1))]).sum()
+
+    @torch.no_grad()
+    def update(self, positions: Tensor, processes: Processes) -> None:
+        """A step of Adam by the gradients that the last loss left, on the frames at positions [B] of all processes."""
+        shown = torch.zeros(len(self._numbers), device=positions.device)
+        shown[positions] = 1.0
+        processes.sum([shown])
+        tables = {name: table for name, table in self._tables.items() if table.values.grad is not None}
+        processes.mean(table.values.grad for table in tables.values() if table.values.grad is not None)
+        for name, table in tables.items():
+            table.step(shown > 0.0 if name in _OF_FRAMES else shown.new_ones(1, dtype=torch.bool))
+            if name in _OF_FRAMES:
+                table.center()
+
+    def corrections(self) -> Corrections:
+        """What has been found so far; the tensors are those in use."""
+        values = {name: table.values.detach() for name, table in self._tables.items()}
+        return Corrections(numbers=self._numbers, **(values | {"focal": values["focal"][0, 0]}))
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """Adam's state, for a checkpoint; the tensors are those in use."""
+        return {name: table.state() for name, table in self._tables.items()}
+
+    @torch.no_grad()
+    def restore(self, corrections: Corrections, state: dict[str, dict[str, Tensor]]) -> None:
+        """Go on from copies of what was found and of Adam's state. Raises ValueError where they are of other frames."""
+        if not torch.equal(corrections.numbers.cpu(), self._numbers.cpu()):
+            raise ValueError(
+                f"it has corrections of {len(corrections.numbers)} frames, which are not the {len(self._numbers)} of this split"
+            )
+        for name, table in self._tables.items():
+            table.restore(getattr(corrections, name), state[name])
+
+    def describe(self) -> str:
+        """How large the corrections are, root mean square over the frames. Waits for the device."""
+        found = self.corrections()
+        turn, shift = (float(part.square().sum(dim=1).mean().sqrt()) for part in (found.turns, found.shifts))
+        text = f"turns of {math.degrees(turn):.2f} degrees, shifts of {_MILLIMETRES * shift:.2f} mm"
+        return f"{text}, focal length x {math.exp(float(found.focal)):.3f}" if self._learns_camera else text
+
+
+@dataclass
+class _Table:
+    """Values [m, D], a row for each frame or one for all, with Adam's averages [m, D] and how often each row was updated [m].
+
+    rate, size: one number or one for each of D: Adam's rate, and how large a usual correction is.
+    """
+
+    values: Tensor
+    average: Tensor
+    square: Tensor
+    visits: Tensor
+    rate: float | Tensor
+    size: float | Tensor
+
+    def penalty(self, rows: Tensor) -> Tensor:
+        return (rows / self.size).square().sum(dim=1).mean()
+
+    def step(self, rows: Tensor) -> None:
+        """Update the rows [m] bool by their gradient, which is forgotten (Kingma and Ba 2015, Algorithm 1)."""
+        gradient, chosen = self.values.grad, rows[:, None]
+        assert gradient is not None
+        self.values.grad = None
+        self.visits += rows
+        count = self.visits.clamp_min(1.0)[:, None]
+        self.average.copy_(torch.where(chosen, torch.lerp(gradient, self.average, BETAS[0]), self.average))
+        self.square.copy_(torch.where(chosen, torch.lerp(gradient.square(), self.square, BETAS[1]), self.square))
+        average, square = self.average / (1.0 - BETAS[0] ** count), self.square / (1.0 - BETAS[1] ** count)
+        self.values -= torch.where(chosen, self.rate * average / (square.sqrt() + EPSILON), 0.0)
+
+    def center(self) -> None:
+        """Take away what all rows have in common."""
+        self.values -= self.values.mean(dim=0)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"average": self.average, "square": self.square, "visits": self.visits}
+
+    def restore(self, values: Tensor, state: dict[str, Tensor]) -> None:
+        self.values.copy_(values.view_as(self.values))
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+
+
+def _make_table(rows: int, width: int, rate: float | Tensor, size: float | Tensor, device: torch.device) -> _Table:
+    values, average, square = (torch.zeros(rows, width, device=device) for _ in range(3))
+    return _Table(values.requires_grad_(), average, square, torch.zeros(rows, device=device), rate, size)
