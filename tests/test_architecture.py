@@ -24,6 +24,7 @@ LAYERS = [
     {"trained"},
     {"inference", "shots"},
     {"evaluation", "pictures", "training", "export", "check"},
+    {"track"},
     {"import_ply", "viewer"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

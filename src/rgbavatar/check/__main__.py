@@ -7,14 +7,11 @@ warnings or without; 1 something must be put right before training; 2 the subjec
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
 from pathlib import Path
 
-from rgbavatar.check.drawing import choose_drawer
-from rgbavatar.check.inspection import inspect
-from rgbavatar.check.opening import open_subject
-from rgbavatar.check.report import ReportFiles, check_report_place, write_report
-from rgbavatar.cli import choose_device, count, run_script, say
+from rgbavatar.check.report import ReportFiles
+from rgbavatar.check.run import FRAMES, check_subject, report_place
+from rgbavatar.cli import choose_device, count, run_script
 from rgbavatar.config import load_config
 from rgbavatar.subject import load_template
 
@@ -28,16 +25,8 @@ def main() -> None:
     config = load_config(Path(arguments.config), arguments.set)
     template = load_template(config)
     folder = find_folder(Path(config.dataset.data_dir), arguments.subject)
-    files = ReportFiles(arguments.out or Path("output") / "check" / folder.name)
-    check_report_place(files)
-    with closing(open_subject(folder, template, config.dataset.layout)) as subject:
-        inspection = inspect(subject, template, arguments.frames)
-        write_report(files, inspection, template, choose_drawer(device))
-    for finding in inspection.findings:
-        say(finding.line)
-    say(f"report: {files.page}, {files.sheet.name}")
-    say(inspection.verdict)
-    if inspection.problems:
+    files = ReportFiles(arguments.out) if arguments.out else report_place(folder)
+    if check_subject(folder, template, config.dataset.layout, arguments.frames, files, device).problems:
         raise SystemExit(EXIT_PROBLEMS)
 
 
@@ -57,7 +46,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--config", default="config/offline.yaml", help="configuration file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting")
     parser.add_argument("--out", type=Path, help="folder of the report, in place of output/check/SUBJECT")
-    parser.add_argument("--frames", type=count, default=60, help="frames to look at, spread over the subject")
+    parser.add_argument("--frames", type=count, default=FRAMES, help="frames to look at, spread over the subject")
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N; nvdiffrast draws on a GPU, if installed"
     )
