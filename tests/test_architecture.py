@@ -26,6 +26,8 @@ LAYERS = [
     {"evaluation", "pictures", "training", "export", "check"},
     {"track"},
     {"import_ply", "viewer"},
+    {"live"},
+    {"drive"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -79,7 +79,7 @@ def open_source(config: Config, source: str, subject: str, frames_per_second: fl
         dataset = load_subject(config, subject, Split.TRAIN, torch.device("cpu"), preload=False)
         return ReplaySource(dataset, frames_per_second)
     if kind != "watch" or not folder:
-        raise ConfigError(f"--source {source}: expected replay or watch:DIR")
+        raise ConfigError(f"--source {source}: expected replay, watch:DIR, camera:0 or video:FILE")
     template, online = load_template(config), config.online
     layout = _watched_layout(Path(folder), template, config.dataset.layout)
     return WatchSource(Path(folder), template, layout, online.broken_seconds, online.stall_seconds)

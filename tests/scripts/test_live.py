@@ -117,8 +117,8 @@ def test_a_signal_ends_a_stream_and_saves(number: int, code: int, workspace: Wor
 @pytest.mark.parametrize(
     ("source", "parts"),
     [
-        ("camera", ("--source camera", "replay or watch:DIR")),
-        ("watch:", ("--source watch:", "replay or watch:DIR")),
+        ("camera", ("--source camera", "replay, watch:DIR, camera:0 or video:FILE")),
+        ("watch:", ("--source watch:", "replay, watch:DIR, camera:0 or video:FILE")),
         ("watch:nowhere", ("nowhere", "found no such folder")),
     ],
 )

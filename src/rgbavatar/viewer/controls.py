@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,8 @@ class Menu:
     """What there is to control. numbers: of the frames. expressions: coefficients; names: theirs, if any; joints: of jaw, eyes
     and eyelids, those that there are. bases, reach: weights, and how far theirs go.
 
-    trains, holds: whether the avatar is in training, and whether a page may pause that.
+    activity: title of the folder that tells what goes on beside the page, such as training; none if empty. streams: whether
+    the newest pose is shown as it comes.
     """
 
     numbers: Sequence[int]
@@ -49,8 +50,8 @@ class Menu:
     joints: frozenset[str]
     bases: int
     reach: float
-    trains: bool = False
-    holds: bool = False
+    activity: str = ""
+    streams: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,17 @@ class Controls:
         self._shown_frame: int | None = None
         self._play: Any = None
         self._fps: Any = None
-        self._hold: Any = None
-        self._newest: Any = None
+        self._images: dict[str, Any] = {}
+        self._buttons: dict[str, Any] = {}
         self._expression: list[Any] = []
         self._jaw: list[Any] = []
         self._eyes: list[Any] = []
         self._lids: list[Any] = []
         self._neck: list[Any] = []
-        if menu.trains:
-            self._add_training(menu)
+        if menu.activity:
+            self._activity = gui.add_folder(menu.activity)
+            with self._activity:
+                self._progress = gui.add_markdown("")
         tabs = gui.add_tab_group()
         with tabs.add_tab("View"):
             self._add_frames(menu.numbers)
@@ -129,21 +132,24 @@ class Controls:
         if self._status.content != text:
             self._status.content = text
 
-    def show_progress(self, text: str, is_held: bool) -> None:
-        """How training goes, in Markdown."""
+    def show_progress(self, text: str, buttons: Mapping[str, str]) -> None:
+        """How the activity goes, in Markdown, and the labels of its buttons by name."""
         if self._progress.content != text:
             self._progress.content = text
-        label = "Go on with training" if is_held else "Pause training"
-        if self._hold is not None and self._hold.label != label:
-            self._hold.label = label
+        for name, label in buttons.items():
+            if name not in self._buttons:
+                with self._activity:
+                    self._buttons[name] = self._button(label, name)
+            elif self._buttons[name].label != label:
+                self._buttons[name].label = label
 
-    def show_newest(self, picture: np.ndarray) -> None:
-        """The newest frame of a stream, uint8 [H, W, 3]."""
-        if self._newest is None:
-            with self._training:
-                self._newest = self._gui.add_image(picture, label="newest frame", format="jpeg")
+    def show_image(self, label: str, picture: np.ndarray) -> None:
+        """A picture of the activity's, uint8 [H, W, 3], in place of the last one of that label."""
+        if label not in self._images:
+            with self._activity:
+                self._images[label] = self._gui.add_image(picture, label=label, format="jpeg")
         else:
-            self._newest.image = picture
+            self._images[label].image = picture
 
     def _offsets(self) -> Offsets:
         if not self._neck:
@@ -163,13 +169,6 @@ class Controls:
     def _turn(self, sliders: Sequence[Any]) -> tuple[float, float, float]:
         x, y, z = (*(math.radians(slider.value) for slider in sliders), 0.0, 0.0, 0.0)[:3]
         return x, y, z
-
-    def _add_training(self, menu: Menu) -> None:
-        self._training = self._gui.add_folder("Training")
-        with self._training:
-            self._progress = self._gui.add_markdown("")
-            if menu.holds:
-                self._hold = self._button("Pause training", "hold")
 
     def _add_frames(self, numbers: Sequence[int]) -> None:
         if len(numbers) > 1:

@@ -7,10 +7,11 @@ joint's parent. Symbols: n frames, V vertices, C code entries.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,12 +47,29 @@ AS_RECORDED = Offsets()
 
 @dataclass(frozen=True)
 class Pose:
-    """code [1, C] and vertices [1, V, 3] (metres), float32 on the CPU; camera [1]: the tracked one."""
+    """code [1, C] and vertices [1, V, 3] (metres), float32 on the CPU; camera [1]: the tracked one.
+
+    taken: when the picture was taken that it is of, seconds of time.perf_counter; None where that was long ago.
+    """
 
     number: int
     code: Tensor
     vertices: Tensor
     camera: Camera
+    taken: float | None = None
+
+
+@runtime_checkable
+class CameraSight(Protocol):
+    """What a camera sees whose pictures are used at once. May be asked in any thread."""
+
+    def camera_picture(self) -> np.ndarray | None:
+        """uint8 [H, W, 3], as wide as the controls; another array when another has come."""
+        ...
+
+    def camera_status(self) -> Mapping[str, str]:
+        """How it goes, by name."""
+        ...
 
 
 class PoseSource(Protocol):

@@ -24,7 +24,7 @@ from rgbavatar.datasets.stream import FrameSource
 from rgbavatar.training.job import TrainingJob
 from rgbavatar.training.trainer import Trainer
 from rgbavatar.viewer.controls import menu_of
-from rgbavatar.viewer.frames import PoseSource
+from rgbavatar.viewer.frames import CameraSight, PoseSource
 from rgbavatar.viewer.installed import require_viser
 from rgbavatar.viewer.newest import NewestPose, WatchedSource
 from rgbavatar.viewer.painter import Painter, plain_brush
@@ -51,9 +51,11 @@ class LiveExhibit:
         self.most_pixels = most_pixels(trainer.device)
         alone = trainer.processes.count == 1  # others would wait in vain for the one that is paused
         bases = trainer.model.shape.bases
-        self.menu = replace(menu_of(poses, bases, _REACH), trains=True, holds=alone)
-        self.text = ""
+        self.menu = replace(menu_of(poses, bases, _REACH), activity="Training")
+        self.camera: CameraSight | None = None
+        self.told: list[str] = []
         self.is_held = False
+        self._can_hold = alone
         self.snapshot: Snapshot | None = None
         self._painted: Snapshot | None = None
         self._painter: Painter | None = None
@@ -63,8 +65,22 @@ class LiveExhibit:
         return self
 
     @property
-    def newest(self) -> np.ndarray | None:
-        return self.poses.picture() if isinstance(self.poses, NewestPose) else None
+    def text(self) -> str:
+        lines = {} if self.camera is None else self.camera.camera_status()
+        return "  \n".join([*self.told, *(f"{name}: {value}" for name, value in lines.items())])
+
+    @property
+    def buttons(self) -> Mapping[str, str]:
+        return {"hold": "Go on with training" if self.is_held else "Pause training"} if self._can_hold else {}
+
+    @property
+    def images(self) -> Mapping[str, np.ndarray]:
+        camera = None if self.camera is None else self.camera.camera_picture()
+        newest = self.poses.picture() if isinstance(self.poses, NewestPose) else None
+        return {label: image for label, image in (("camera", camera), ("newest frame", newest)) if image is not None}
+
+    def press(self, name: str) -> None:
+        self.toggle_hold()
 
     def toggle_hold(self) -> None:
         self.is_held = not self.is_held
@@ -96,7 +112,7 @@ class LiveView:
     def show(self, values: Mapping[str, object]) -> None:
         """Have the page show numbers."""
         if self.exhibit is not None:
-            self.exhibit.text = "  \n".join(f"{name}: {value}" for name, value in values.items())
+            self.exhibit.told = [f"{name}: {value}" for name, value in values.items()]
 
     def end(self, error: Exception) -> None:
         """The viewer has failed."""
@@ -134,15 +150,23 @@ def view_of_recorded(arguments: argparse.Namespace, job: TrainingJob[HeadDataset
 def view_of_stream(
     arguments: argparse.Namespace, job: TrainingJob[FrameSource]
 ) -> Iterator[tuple[LiveView, FrameSource]]:
-    """A page beside online training, where --view asks for one: the newest frame. Also the source, which tells of its frames."""
+    """A page beside online training, where --view asks for one: the newest frame, and what a camera sees.
+
+    Also the source, which tells of its frames.
+    """
     newest = NewestPose()
-    with _served(arguments, job.trainer, job.run.path / PICTURES, lambda: newest) as view:
+    camera = job.frames if isinstance(job.frames, CameraSight) else None
+    with _served(arguments, job.trainer, job.run.path / PICTURES, lambda: newest, camera) as view:
         yield view, WatchedSource(job.frames, newest)
 
 
 @contextmanager
 def _served(
-    arguments: argparse.Namespace, trainer: Trainer, pictures: Path, open_frames: Callable[[], PoseSource]
+    arguments: argparse.Namespace,
+    trainer: Trainer,
+    pictures: Path,
+    open_frames: Callable[[], PoseSource],
+    camera: CameraSight | None = None,
 ) -> Iterator[LiveView]:
     view = LiveView()
     if not arguments.view or not trainer.processes.is_first:
@@ -151,6 +175,7 @@ def _served(
 
     def open_exhibit() -> LiveExhibit:
         view.exhibit = LiveExhibit(trainer, pictures, open_frames())
+        view.exhibit.camera = camera
         return view.exhibit
 
     viewer: Viewer | None = None

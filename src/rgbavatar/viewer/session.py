@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,30 +28,32 @@ if TYPE_CHECKING:
 
 _STILL_AFTER = 0.2  # seconds without a change
 _TELL_EVERY = 0.5  # seconds between two changes of the line at the top
+_IMAGE_EVERY = 0.2  # seconds between two pictures of the activity's
 _MOVING_QUALITY, _STILL_QUALITY = 80, 95  # of JPEG
 _NOTICE_SECONDS = 6.0  # that a notice stays
 
 
 class Progress(Protocol):
-    """How the training goes whose avatar is shown."""
+    """How the activity goes that changes what is shown: training, or a camera that drives the avatar."""
 
     @property
     def text(self) -> str:
         """In Markdown."""
 
     @property
-    def is_held(self) -> bool: ...
+    def buttons(self) -> Mapping[str, str]:
+        """Labels by name: always the same names."""
 
     @property
-    def newest(self) -> np.ndarray | None:
-        """The newest frame of a stream, uint8 [H, W, 3]; another array when another has come."""
+    def images(self) -> Mapping[str, np.ndarray]:
+        """Pictures by their labels, uint8 [H, W, 3]; another array when another has come."""
 
-    def toggle_hold(self) -> None:
-        """Pause, or go on."""
+    def press(self, name: str) -> str | None:
+        """A button was pressed. Returns what is to be told the user, if anything."""
 
 
 class Exhibit(Protocol):
-    """What is shown. poses: the frames. pictures: the folder for pictures that are kept. progress: of an avatar in training.
+    """What is shown. poses: the frames. pictures: the folder for pictures that are kept. progress: of what goes on beside it.
 
     menu: what pages offer. share: of the time that rendering may take. most_pixels: of a picture.
     """
@@ -89,8 +91,9 @@ class Session:
         self._is_dirty, self._is_full, self._has_started = True, False, False
         self._painted: tuple[Painter, Pose] | None = None
         self._frozen: tuple[float, ...] | None = None
-        self._rests_until = self._told_at = self._paint_seconds = 0.0
-        self._newest: np.ndarray | None = None
+        self._rests_until = self._told_at = self._line_at = self._paint_seconds = 0.0
+        self._images: dict[str, np.ndarray] = {}
+        self._images_at = 0.0
         self._pace = Pace(exhibit.share)
         self._playback = Playback()
         self._delivery = Delivery(client, wake)
@@ -111,7 +114,7 @@ class Session:
         """Seconds until there is something to do; 0 or less: now."""
         if self._controls.asked:
             return 0.0
-        tell = self._told_at + _TELL_EVERY - now if self._exhibit.progress else math.inf
+        tell = self._images_at + _IMAGE_EVERY - now if self._exhibit.progress else math.inf
         if not self._delivery.is_free:
             return max(tell, 0.0)
         return max(min(tell, max(self._wants_picture_in(now), self._rests_until - now)), 0.0)
@@ -150,6 +153,8 @@ class Session:
             return
         if not self._has_started:
             self._stand_at(pose)
+        if self._exhibit.menu.streams and (self._painted is None or pose is not self._painted[1]):
+            self._changed_at = now
         moving = settings.plays or now - self._changed_at < _STILL_AFTER
         full = self._camera()
         camera = fit_pixels(full, self._pace.pixel_share * full.width * full.height) if moving else full
@@ -197,8 +202,12 @@ class Session:
         self._has_started = True
 
     def _do(self, name: str) -> None:
-        if name == "hold" and self._exhibit.progress is not None:
-            self._exhibit.progress.toggle_hold()
+        progress = self._exhibit.progress
+        if progress is not None and name in progress.buttons:
+            if notice := progress.press(name):
+                self._client.add_notification(notice, "", auto_close_seconds=_NOTICE_SECONDS)
+            self._told_at = 0.0
+            return
         if self._painted is None:
             return
         if name == "camera":
@@ -223,19 +232,25 @@ class Session:
 
     def _show_progress(self, now: float) -> None:
         progress = self._exhibit.progress
-        if progress is None or now - self._told_at < _TELL_EVERY:
+        if progress is None or now - self._images_at < _IMAGE_EVERY:
             return
-        self._told_at = now
-        self._controls.show_progress(progress.text, progress.is_held)
-        newest = progress.newest
-        if newest is not None and newest is not self._newest:
-            self._newest = newest
-            self._controls.show_newest(newest)
+        self._images_at = now
+        if now - self._told_at >= _TELL_EVERY:
+            self._told_at = now
+            self._controls.show_progress(progress.text, progress.buttons)
+        for label, picture in progress.images.items():
+            if self._images.get(label) is not picture:
+                self._images[label] = picture
+                self._controls.show_image(label, picture)
 
     def _tell(self, now: float, pose: Pose, camera: Camera) -> None:
-        if not self._is_full and self._exhibit.progress is None and now - self._told_at < _TELL_EVERY:
+        if not self._is_full and now - self._line_at < _TELL_EVERY:
             return
-        self._told_at = now if self._exhibit.progress is None else self._told_at
+        self._line_at = now
         text = f"frame {pose.number} · {camera.width} × {camera.height}  \nrendered in {1000.0 * self._paint_seconds:.0f} ms"
         delivered = self._delivery.rate.per_second
-        self._controls.tell(f"{text}, {delivered:.0f} pictures/s delivered" if delivered >= 1.0 else text)
+        text += f", {delivered:.0f} pictures/s delivered" if delivered >= 1.0 else ""
+        if pose.taken is not None and not self._is_full:
+            late = time.perf_counter() - pose.taken + self._delivery.seconds
+            text += f"  \n{1000.0 * late:.0f} ms from the camera's picture to this one"
+        self._controls.tell(text)
