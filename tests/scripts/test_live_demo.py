@@ -22,7 +22,7 @@ from rgbavatar.track.video import FileFrames
 from tests.helpers.free_subject import RATE, make_free_subject
 from tests.scripts.conftest import ROOT, Ended, Script
 
-FRAMES, ROUNDS, SIZE = 40, 7, 256  # pictures of a face, seen forwards and backwards in turn: nine seconds
+FRAMES, ROUNDS, SIZE = 25, 5, 256  # pictures of a face, seen forwards and backwards in turn: eight seconds
 
 Training = Callable[..., Ended]
 
