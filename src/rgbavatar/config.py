@@ -47,11 +47,13 @@ class TemplateConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The avatar's sizes and first values; initial_scale in metres."""
+    """The avatar's sizes and first values, and how its network takes codes; initial_scale in metres."""
 
     tex_size: int = _setting(256, low=2, high=4096)
     num_bases: int = _setting(20, low=1, high=512)
     hidden_width: int = _setting(128, low=1, high=4096)
+    normalize_code: bool = False
+    mlp_dropout: float = _setting(0.0, low=0, high=0.9)
     initial_opacity: float = _setting(0.5, low=1e-4, high=0.9999)
     initial_scale: float = _setting(0.0008, low=1e-6, high=1.0)
 
@@ -70,11 +72,13 @@ class TrainingConfig:
     reproducible: bool = False
     frame_memory_gib: float = _setting(16.0, low=0)
     refine_tracking: bool = False
+    code_noise: float = _setting(0.0, low=0, high=10)
+    average: float = _setting(0.0, low=0, high=0.999999)
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Learning rates of Adam for each kind of parameter; the bases' are relative to the base's."""
+    """Learning rates of Adam for each kind of parameter, the bases' relative to the base's, and how they fall."""
 
     mean: float = _setting(8e-4, low=0)
     mean_final: float = _setting(8e-6, low=1e-12)
@@ -87,6 +91,9 @@ class OptimizerConfig:
     basis_rotation_factor: float = _setting(0.5, low=0)
     basis_color_factor: float = _setting(0.5, low=0)
     mlp: float = _setting(1e-3, low=0)
+    mlp_weight_decay: float = _setting(0.0, low=0, high=1_000)
+    final_share: float = _setting(1.0, low=1e-6, high=1)
+    exposure: float = _setting(0.0, low=0, high=1)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Alpha is straight: an image composites over a background as `alpha rgb + (1 - al
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ _MIN_SQUARED_NORM = 1e-20  # keeps the gradient of an all-zero basis finite
 
 @dataclass(frozen=True)
 class LossWeights:
-    """The factor of each term of the loss; a term of weight 0 is not computed."""
+    """The factor of each term of the loss; a term of weight 0 is not computed. ssim_after: images before its term joins."""
 
     l1: float = 1.0
     ssim: float = 0.0
@@ -32,15 +32,30 @@ class LossWeights:
     alpha: float = 0.0
     sparsity: float = 0.0
     orthogonality: float = 0.0
+    ssim_after: int = 0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if not 0.0 <= value < float("inf"):
                 raise ConfigError(f"loss weight {name} is {value}, expected a finite number of at least 0")
-        if not any(asdict(self).values()):
+        given = {name for name, factor in self.factors().items() if factor > 0.0}
+        if not given:
             raise ConfigError(
                 "all loss weights are 0, so there is nothing to learn; give at least one, such as l1: 1.0"
             )
+        if given == {"ssim"} and self.ssim_after > 0:
+            raise ConfigError(
+                f"loss weight ssim is the only one and joins after {self.ssim_after} images, so there is nothing to learn "
+                f"before; give another, such as l1: 1.0, or set loss.ssim_after to 0"
+            )
+
+    def factors(self) -> dict[str, float]:
+        """The factor of each term, by its name."""
+        return {name: getattr(self, name) for name in _TERMS}
+
+    def at(self, images_seen: int) -> LossWeights:
+        """Those after so many images: without the terms that have not joined."""
+        return self if images_seen >= self.ssim_after else replace(self, ssim=0.0, ssim_after=0)
 
 
 def composite(images: Tensor, background: Tensor) -> Tensor:
@@ -129,7 +144,7 @@ def total_loss(
         "sparsity": (blend_weights,),
         "orthogonality": (bases or None,),
     }
-    factors = {name: factor for name, factor in asdict(weights).items() if factor > 0.0}
+    factors = {name: factor for name, factor in weights.factors().items() if factor > 0.0}
     terms = {name: _compute_term(name, arguments[name]) for name in factors}
     loss = torch.stack([factors[name] * terms[name] for name in factors]).sum()
     return loss, {name: term.detach() for name, term in terms.items()}

@@ -21,6 +21,7 @@ from rgbavatar.io.avatar_ply import AvatarTable
 from rgbavatar.io.checkpoint import Checkpoint, load_checkpoint
 from rgbavatar.io.run_dir import RunDir
 from rgbavatar.model.avatar import AvatarModel, AvatarShape
+from rgbavatar.model.coefficients import fold_scaling
 from rgbavatar.model.corrections import Corrections
 from rgbavatar.renderer import render
 from rgbavatar.subject import load_subject
@@ -85,7 +86,7 @@ def trained_from_checkpoint(checkpoint: Checkpoint, source: str) -> TrainedAvata
     """The avatar in a checkpoint, on the device where its tensors lie; source names it in errors."""
     config = config_from_dict(checkpoint.config, source)
     try:
-        model = _build_model(strip_prefix(checkpoint.model, "avatar."))
+        model = _build_model(_plain_state(checkpoint.model))
         binding = MeshBinding(**strip_prefix(checkpoint.model, "binding."))
         visible = _visible(checkpoint.model["seen"], config)
         corrections = unpack_corrections(checkpoint.model)
@@ -140,7 +141,7 @@ def checkpoint_table(checkpoint: Checkpoint, source: str) -> AvatarTable:
     tensors = checkpoint.model
     try:
         visible = _visible(tensors["seen"], config_from_dict(checkpoint.config, source))
-        network = strip_prefix(tensors, "avatar.network.")
+        network = strip_prefix(_plain_state(tensors), "network.")
         arrays = {
             "network": torch.cat([tensor.flatten() for tensor in network.values()]),
             "face": _take(tensors["binding.face_ids"], visible, 0).int(),
@@ -151,6 +152,11 @@ def checkpoint_table(checkpoint: Checkpoint, source: str) -> AvatarTable:
     except (KeyError, IndexError, RuntimeError) as error:
         raise _no_avatar(source, error) from error
     return AvatarTable(**{name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()})
+
+
+def _plain_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of the avatar among the tensors of `pack_avatar`, its network taking codes as they are."""
+    return fold_scaling(strip_prefix(tensors, "avatar."))
 
 
 def _take(tensor: Tensor, visible: Tensor, dim: int) -> Tensor:

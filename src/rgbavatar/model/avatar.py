@@ -9,7 +9,7 @@ from gaussian_rasterization import blend
 from torch import Tensor, nn
 
 from rgbavatar.model.basis import GaussianBasis
-from rgbavatar.model.coefficients import CoefficientNetwork
+from rgbavatar.model.coefficients import CoefficientNetwork, HiddenFactors, fold_scaling
 from rgbavatar.model.gaussians import BaseGaussians, colors_from_sh
 from rgbavatar.types import Gaussians
 
@@ -39,9 +39,9 @@ class AvatarModel(nn.Module):
         self.basis = GaussianBasis(shape.bases, shape.count)
         self.network = CoefficientNetwork(shape.code_width, shape.hidden_width, shape.bases, generator)
 
-    def weights(self, codes: Tensor) -> Tensor:
-        """codes [B, C]. Returns the weights of the bases [B, K]."""
-        weights: Tensor = self.network(codes)
+    def weights(self, codes: Tensor, hidden_factors: HiddenFactors | None = None) -> Tensor:
+        """codes [B, C]. Returns the weights of the bases [B, K]. hidden_factors: of the network's hidden units."""
+        weights: Tensor = self.network(codes, hidden_factors)
         return weights
 
     def blended(self, weights: Tensor) -> Gaussians:
@@ -67,10 +67,13 @@ class AvatarModel(nn.Module):
         )
 
     def select(self, indices: Tensor) -> AvatarModel:
-        """A copy that keeps only the Gaussians at `indices` [M] int64, as pruning leaves it."""
+        """A copy that keeps only the Gaussians at `indices` [M] int64, as pruning leaves it.
+
+        Its network gives the same weights, without a scaling of codes.
+        """
         shape = AvatarShape(len(indices), self.shape.bases, self.shape.code_width, self.shape.hidden_width)
         chosen = AvatarModel(shape, torch.Generator()).to(indices.device)
-        state = self.state_dict()
+        state = fold_scaling(self.state_dict())
         for name in state:
             if name.startswith("base."):
                 state[name] = state[name][indices]

@@ -1,4 +1,7 @@
-"""From the tracked code of a frame to the weights of the reduced bases."""
+"""From the tracked code of a frame to the weights of the reduced bases.
+
+Symbols: B frames of a batch, n frames of a subject, C code entries, K bases.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,51 @@ import math
 import torch
 from torch import Tensor, nn
 
+HiddenFactors = tuple[Tensor, Tensor]
+"""Of the units of the two hidden layers, [B, width] each: what dropout leaves of them."""
+
+LEAST_SPREAD = (
+    0.01  # of a code entry: radians, metres, standard deviations of a shape. What varies less is noise of a tracker
+)
+_SCALING = "network.scaling."
+_FIRST = "network.layers.0."
+
+
+class CodeScaling(nn.Module):
+    """Codes less their mean over the frames of a subject, in units of their spread there. center, spread: [C]."""
+
+    center: Tensor
+    spread: Tensor
+
+    def __init__(self, center: Tensor, spread: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("center", center)
+        self.register_buffer("spread", spread)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """codes [B, C]. Returns [B, C]."""
+        return (codes - self.center) / self.spread
+
+
+def code_spread(codes: Tensor) -> Tensor:
+    """The standard deviation [C] float32 of each entry of codes [n, C], but LEAST_SPREAD at least."""
+    return codes.double().std(dim=0, correction=0).clamp_min(LEAST_SPREAD).float()
+
+
+def code_scaling(codes: Tensor) -> CodeScaling:
+    """The scaling that brings codes [n, C] to mean 0, and to standard deviation 1 where they vary enough."""
+    return CodeScaling(codes.double().mean(dim=0).float(), code_spread(codes))
+
 
 class CoefficientNetwork(nn.Module):
-    """A small MLP, C - width - width - K with ReLU, whose outputs are unbounded weights (Section 3.2 of the paper)."""
+    """A small MLP, C - width - width - K with ReLU, whose outputs are unbounded weights (Section 3.2 of the paper).
+
+    scaling: of the codes, before they enter; as published, there is none.
+    """
 
     def __init__(self, code_width: int, hidden_width: int, bases: int, generator: torch.Generator) -> None:
         super().__init__()
+        self.scaling: CodeScaling | None = None
         self.layers = nn.Sequential(
             _linear(code_width, hidden_width, generator),
             nn.ReLU(),
@@ -21,10 +63,28 @@ class CoefficientNetwork(nn.Module):
             _linear(hidden_width, bases, generator),
         )
 
-    def forward(self, codes: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, hidden_factors: HiddenFactors | None = None) -> Tensor:
         """codes [B, C]. Returns weights [B, K]."""
-        weights: Tensor = self.layers(codes)
+        values: Tensor = codes if self.scaling is None else self.scaling(codes)
+        for layers, factors in zip((self.layers[:2], self.layers[2:4]), hidden_factors or (None, None), strict=True):
+            values = layers(values) if factors is None else layers(values) * factors
+        weights: Tensor = self.layers[4](values)
         return weights
+
+
+def fold_scaling(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of an avatar whose network takes codes as they are, and gives what the network of `state` gives.
+
+    `W ((c - m) / s) + b = (W / s) c + (b - (W / s) m)`, where s is `spread` and m `center`; without a scaling, `state` itself.
+    """
+    if _SCALING + "center" not in state:
+        return state
+    plain = {name: tensor for name, tensor in state.items() if not name.startswith(_SCALING)}
+    weight, bias = (state[_FIRST + name] for name in ("weight", "bias"))
+    unscaled = weight.double() / state[_SCALING + "spread"].double()
+    plain[_FIRST + "weight"] = unscaled.to(weight.dtype)
+    plain[_FIRST + "bias"] = (bias.double() - unscaled @ state[_SCALING + "center"].double()).to(bias.dtype)
+    return plain
 
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:

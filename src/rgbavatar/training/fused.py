@@ -25,12 +25,17 @@ _FIRST_PAIRS = 3  # pairs of splat and tile that a splat is given room for at fi
 
 def supports(config: Config, device: torch.device) -> bool:
     """Whether the fused step computes what this configuration asks for, on this device."""
-    others = dataclasses.asdict(dataclasses.replace(config.loss, l1=1.0)) | {"l1": 0.0}
-    settings = config.training
-    wanted = config.loss.l1 > 0 and not any(others.values())
-    if not wanted or settings.reproducible or settings.refine_tracking or device.type == "cpu":
+    if device.type == "cpu" or config.training.reproducible or not _computes(config):
         return False
     return fused.fits_device(config.training.batch_size, config.model.num_bases, device)
+
+
+def _computes(config: Config) -> bool:
+    """Whether its kernels do all that a step asks for: L1, and Adam on what frames show, at whatever rates."""
+    model, training, optimizer = config.model, config.training, config.optimizer
+    others = [factor for name, factor in config.loss.factors().items() if name != "l1"]
+    more = [training.refine_tracking, training.code_noise, training.average, model.normalize_code, model.mlp_dropout]
+    return config.loss.l1 > 0 and not any([*others, *more, optimizer.mlp_weight_decay, optimizer.exposure])
 
 
 @dataclass(frozen=True)

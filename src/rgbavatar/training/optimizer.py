@@ -24,8 +24,9 @@ class Adam:
 
     torch's own would do, but making one imports torch's compiler: seconds of every start, for a class that compiles nothing.
 
-    param_groups: dicts of `name`, `lr` and `params`. state: for each parameter that has had a gradient, `step` [] float32
-    (updates so far), `exp_avg` and `exp_avg_sq` (running means of gradient and squared gradient).
+    param_groups: dicts of `name`, `lr` and `params`, and `decay` where a step is to take that part of the values away, times
+    the rate, apart from the gradient (Loshchilov and Hutter 2019). state: for each parameter that has had a gradient, `step` []
+    float32 (updates so far), `exp_avg` and `exp_avg_sq` (running means of gradient and squared gradient).
     """
 
     def __init__(self, param_groups: list[dict[str, Any]]) -> None:
@@ -38,6 +39,8 @@ class Adam:
         for group in self.param_groups:
             params = [param for param in group["params"] if param.grad is not None]
             states = [self.state_of(param) for param in params]
+            if params and group.get("decay", 0.0) > 0.0:
+                torch._foreach_mul_(params, 1.0 - group["lr"] * group["decay"])
             adam(
                 params,
                 [param.grad for param in params],
@@ -117,8 +120,10 @@ def make_optimizer(model: AvatarModel, config: OptimizerConfig) -> Adam:
         "basis_color": [basis.sh],
         "mlp": list(model.network.parameters()),
     }
-    rates = learning_rates(config, Pace(0.0))
-    return Adam([{"params": params, "name": name, "lr": rates[name]} for name, params in groups.items()])
+    rates, decays = learning_rates(config, Pace(0.0)), {"mlp": {"decay": config.mlp_weight_decay}}
+    return Adam(
+        [{"params": params, "name": name, "lr": rates[name]} | decays.get(name, {}) for name, params in groups.items()]
+    )
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,13 @@
 """Refining the tracking while an avatar is trained: small corrections, learnt through the renderer's gradient.
 
 Each frame that is trained on has a turn, a shift and a code offset of its own; the focal correction is common to all
-(rgbavatar.model.corrections). Adam moves a frame's numbers only in steps that show the frame, so that they do not drift between
-two visits. What the corrections of all frames have in common is taken away after each step: it is the avatar's to learn, for
-frames that were never trained on have no correction of their own. Symbols: n frames, B frames of a batch, C code entries.
+(rgbavatar.model.corrections). They are rows of tables (rgbavatar.training.frame_table); what the rows of all frames have in
+common is taken away after each step. Symbols: n frames, B frames of a batch, C code entries.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +15,7 @@ from torch import Tensor
 from rgbavatar.config import RefinementConfig
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.model.corrections import Correction, Corrections
-from rgbavatar.training.optimizer import BETAS, EPSILON
+from rgbavatar.training.frame_table import make_table, shown_frames
 from rgbavatar.training.processes import Processes
 from rgbavatar.types import Batch
 
@@ -37,10 +35,10 @@ class Refinement:
         spread = dataset.codes.double().std(dim=0, correction=0).float().to(device)
         code_size = (settings.code_size * spread).clamp_min(_SMALLEST)
         self._tables = {
-            "turns": _make_table(count, 3, settings.rotation, settings.rotation_size, device),
-            "shifts": _make_table(count, 3, settings.translation, settings.translation_size, device),
-            "codes": _make_table(count, width, settings.code * spread, code_size, device),
-            "focal": _make_table(1, 1, settings.focal, settings.focal_size, device),
+            "turns": make_table(count, 3, settings.rotation, settings.rotation_size, device),
+            "shifts": make_table(count, 3, settings.translation, settings.translation_size, device),
+            "codes": make_table(count, width, settings.code * spread, code_size, device),
+            "focal": make_table(1, 1, settings.focal, settings.focal_size, device),
         }
 
     def correct(self, batch: Batch, images_seen: int) -> Correction | None:
@@ -63,13 +61,11 @@ class Refinement:
     @torch.no_grad()
     def update(self, positions: Tensor, processes: Processes) -> None:
         """A step of Adam by the gradients that the last loss left, on the frames at positions [B] of all processes."""
-        shown = torch.zeros(len(self._numbers), device=positions.device)
-        shown[positions] = 1.0
-        processes.sum([shown])
+        shown = shown_frames(len(self._numbers), positions, processes)
         tables = {name: table for name, table in self._tables.items() if table.values.grad is not None}
         processes.mean(table.values.grad for table in tables.values() if table.values.grad is not None)
         for name, table in tables.items():
-            table.step(shown > 0.0 if name in _OF_FRAMES else shown.new_ones(1, dtype=torch.bool))
+            table.step(shown if name in _OF_FRAMES else shown.new_ones(1, dtype=torch.bool))
             if name in _OF_FRAMES:
                 table.center()
 
@@ -98,50 +94,3 @@ class Refinement:
         turn, shift = (float(part.square().sum(dim=1).mean().sqrt()) for part in (found.turns, found.shifts))
         text = f"turns of {math.degrees(turn):.2f} degrees, shifts of {_MILLIMETRES * shift:.2f} mm"
         return f"{text}, focal length x {math.exp(float(found.focal)):.3f}" if self._learns_camera else text
-
-
-@dataclass
-class _Table:
-    """Values [m, D], a row for each frame or one for all, with Adam's averages [m, D] and how often each row was updated [m].
-
-    rate, size: one number or one for each of D: Adam's rate, and how large a usual correction is.
-    """
-
-    values: Tensor
-    average: Tensor
-    square: Tensor
-    visits: Tensor
-    rate: float | Tensor
-    size: float | Tensor
-
-    def penalty(self, rows: Tensor) -> Tensor:
-        return (rows / self.size).square().sum(dim=1).mean()
-
-    def step(self, rows: Tensor) -> None:
-        """Update the rows [m] bool by their gradient, which is forgotten (Kingma and Ba 2015, Algorithm 1)."""
-        gradient, chosen = self.values.grad, rows[:, None]
-        assert gradient is not None
-        self.values.grad = None
-        self.visits += rows
-        count = self.visits.clamp_min(1.0)[:, None]
-        self.average.copy_(torch.where(chosen, torch.lerp(gradient, self.average, BETAS[0]), self.average))
-        self.square.copy_(torch.where(chosen, torch.lerp(gradient.square(), self.square, BETAS[1]), self.square))
-        average, square = self.average / (1.0 - BETAS[0] ** count), self.square / (1.0 - BETAS[1] ** count)
-        self.values -= torch.where(chosen, self.rate * average / (square.sqrt() + EPSILON), 0.0)
-
-    def center(self) -> None:
-        """Take away what all rows have in common."""
-        self.values -= self.values.mean(dim=0)
-
-    def state(self) -> dict[str, Tensor]:
-        return {"average": self.average, "square": self.square, "visits": self.visits}
-
-    def restore(self, values: Tensor, state: dict[str, Tensor]) -> None:
-        self.values.copy_(values.view_as(self.values))
-        for name, tensor in self.state().items():
-            tensor.copy_(state[name])
-
-
-def _make_table(rows: int, width: int, rate: float | Tensor, size: float | Tensor, device: torch.device) -> _Table:
-    values, average, square = (torch.zeros(rows, width, device=device) for _ in range(3))
-    return _Table(values.requires_grad_(), average, square, torch.zeros(rows, device=device), rate, size)

@@ -24,13 +24,15 @@ class Schedule(Protocol):
 
 
 class ImageSchedule:
-    """The published one: the means' rate falls with the images; all other rates stay."""
+    """By the images. As published, the means' rate falls and all others stay; `optimizer.final_share` has all of them fall."""
 
     def __init__(self, config: Config) -> None:
         self._config = config.optimizer
+        self._images = config.training.images
 
     def next(self, images_seen: int) -> Pace:
-        return Pace(self.progress(images_seen))
+        share = self._config.final_share ** min(images_seen / self._images, 1.0)
+        return Pace(self.progress(images_seen), share)
 
     def progress(self, images_seen: int) -> float:
         return image_progress(self._config, images_seen)

@@ -26,6 +26,9 @@ from rgbavatar.model.color_init import ColorInitializer
 from rgbavatar.model.corrections import Correction, correct_camera, correct_gaussians
 from rgbavatar.renderer import render, render_with_color_sums
 from rgbavatar.trained import pack_avatar, strip_prefix, unpack_corrections
+from rgbavatar.training.average import ParameterAverage, restore_average
+from rgbavatar.training.exposure import Exposure
+from rgbavatar.training.network_noise import NetworkNoise
 from rgbavatar.training.optimizer import make_optimizer, set_learning_rates
 from rgbavatar.training.processes import ALONE, Processes
 from rgbavatar.training.randomness import Generators
@@ -49,7 +52,8 @@ class Trainer:
     """An avatar in training. `step` is the only method that changes it, but for `restore`.
 
     schedule: the published one, unless whoever trains has another. progress_before: of the means' decay, where the checkpoint
-    was written that the trainer was restored from. refinement: of the tracking of the frames that batches come from, if any.
+    was written that the trainer was restored from. refinement, exposure: of the frames that batches come from, if any. noise:
+    of the network, if any. average: of the parameters, which is saved in their place, if any.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class Trainer:
         lpips: LpipsMetric | None = None,
         processes: Processes = ALONE,
         refinement: Refinement | None = None,
+        exposure: Exposure | None = None,
+        noise: NetworkNoise | None = None,
     ) -> None:
         self.model = model
         self.binding = binding
@@ -74,6 +80,10 @@ class Trainer:
         self.progress_before = 0.0
         self.processes = processes
         self.refinement = refinement
+        self.exposure = exposure
+        self.noise = noise
+        decay = config.training.average
+        self.average = ParameterAverage(model, decay) if decay > 0.0 else None
         self._lpips = lpips
 
     @property
@@ -87,14 +97,17 @@ class Trainer:
         batch: this process's part, of the same size in each.
         """
         background = self._draw_background(batch)
-        posed = self._pose(batch)
+        posed = self._expose(self._pose(batch, self.noise), batch)
         rendering, sums = self._render(posed, batch.images, background)
         target = composite(batch.images, background)
         loss, terms = self._compute_loss(rendering, target, batch, posed)
         self._update(loss, batch, posed)
+        unseen = self.color_init.unseen
         if sums is not None:
             self.processes.sum([sums.rgb, sums.weight])
             self.color_init.apply(sums, self.model.base.sh)
+        if self.average is not None:
+            self.average.update(self.model, unseen & self.color_init.seen)
         images = len(batch) * self.processes.count
         self.images_seen += images
         return PlainReport(self.images_seen, images, rendering, target, loss.detach(), terms, self.color_init.seen)
@@ -102,7 +115,7 @@ class Trainer:
     @torch.no_grad()
     def show(self, batch: Batch, background: Tensor) -> Rendering:
         """The avatar as it stands, as the frames of a batch show it, over background [B, 3]."""
-        posed = self._pose(batch)
+        posed = self._pose(batch, None)
         return render(posed.gaussians, posed.camera, background)
 
     def check_finite(self, report: StepReport) -> None:
@@ -116,25 +129,40 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """Everything that a later run needs to go on, bit for bit."""
-        refinement = self.refinement
-        corrections = None if refinement is None else refinement.corrections()
-        extra: dict[str, Any] = {"progress": self.schedule.progress(self.images_seen)}
+        corrections = None if self.refinement is None else self.refinement.corrections()
+        model = pack_avatar(self.model, self.binding, self.color_init.seen, corrections)
+        if self.average is not None:
+            model |= {f"avatar.{name}": tensor for name, tensor in self.average.tensors().items()}
         return Checkpoint(
             config=config_to_dict(self.config),
-            model=pack_avatar(self.model, self.binding, self.color_init.seen, corrections),
+            model=model,
             optimizer=self.optimizer.state_dict(),
             generators=self.generators.state(),
             images_seen=self.images_seen,
-            extra=extra if refinement is None else extra | {"refinement": refinement.state()},
+            extra={"progress": self.schedule.progress(self.images_seen), **self._optional_states()},
         )
+
+    def _optional_states(self) -> dict[str, Any]:
+        """Of the parts that this run has beside the published ones, by their names."""
+        states: dict[str, Any] = {}
+        if self.refinement is not None:
+            states["refinement"] = self.refinement.state()
+        if self.exposure is not None:
+            states["exposure"] = self.exposure.state()
+        if self.average is not None:
+            states["average"] = self.average.state(self.model)
+        return states
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same subject and sizes. Raises CheckpointError where they differ."""
         try:
             self.model.load_state_dict(strip_prefix(checkpoint.model, "avatar."))
+            restore_average(self.model, self.average, checkpoint.extra.get("average"))
             self.optimizer.load_state_dict(checkpoint.optimizer)
             self.generators.restore(checkpoint.generators)
             self._restore_refinement(checkpoint)
+            if self.exposure is not None and "exposure" in checkpoint.extra:
+                self.exposure.restore(checkpoint.extra["exposure"])
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"the checkpoint does not fit this configuration and template: {reason}") from error
@@ -156,16 +184,26 @@ class Trainer:
         background = torch.rand(images, 3, generator=self.generators["background"])[self.processes.part(images)]
         return background.to(batch.images.device, non_blocking=True)
 
-    def _pose(self, batch: Batch) -> _Posed:
+    def _pose(self, batch: Batch, noise: NetworkNoise | None) -> _Posed:
         correction = None if self.refinement is None else self.refinement.correct(batch, self.images_seen)
         codes = batch.codes if correction is None else batch.codes + correction.codes
-        weights = self.model.weights(codes) if self.uses_bases else None
+        weights = self._weigh(codes, noise) if self.uses_bases else None
         local = self.model.unblended(len(batch)) if weights is None else self.model.blended(weights)
         world = self.binding.to_world(local, batch.vertices)
         if correction is None:
             return _Posed(world, batch.camera, weights, None)
         world = correct_gaussians(world, batch.vertices, batch.camera, correction)
         return _Posed(world, correct_camera(batch.camera, correction), weights, correction)
+
+    def _weigh(self, codes: Tensor, noise: NetworkNoise | None) -> Tensor:
+        if noise is None:
+            return self.model.weights(codes)
+        return self.model.weights(*noise.draw(codes, self.images_seen, self.processes))
+
+    def _expose(self, posed: _Posed, batch: Batch) -> _Posed:
+        if self.exposure is None:
+            return posed
+        return dataclasses.replace(posed, gaussians=self.exposure.expose(posed.gaussians, batch))
 
     def _render(self, posed: _Posed, images: Tensor, background: Tensor) -> tuple[Rendering, ColorSums | None]:
         if not self.config.training.color_init:
@@ -175,12 +213,12 @@ class Trainer:
     def _compute_loss(
         self, rendering: Rendering, target: Tensor, batch: Batch, posed: _Posed
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        basis = self.model.basis
+        basis, weights = self.model.basis, self.config.loss.at(self.images_seen)
         loss, terms = total_loss(
             rendering,
             target,
             target_alpha(batch.images),
-            self.config.loss if posed.weights is not None else _without_bases(self.config.loss),
+            weights if posed.weights is not None else _without_bases(weights),
             blend_weights=posed.weights,
             bases=(basis.mean, basis.rotation, basis.sh),
             lpips=self._lpips,
@@ -198,6 +236,8 @@ class Trainer:
         self.optimizer.step()
         if self.refinement is not None and posed.correction is not None:
             self.refinement.update(batch.indices, self.processes)
+        if self.exposure is not None:
+            self.exposure.update(batch.indices, self.processes)
 
 
 def _without_bases(weights: LossWeights) -> LossWeights:

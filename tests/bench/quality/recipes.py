@@ -1,0 +1,83 @@
+"""Recipes of the study: the published one, and changes of it by name, alone (`average`) or together (`average+normalize`).
+
+All counts of the published recipe are shares of its 50,000 images, so that a short run is the long one in small; what counts
+steps follows their number. A change of one's own is written `NAME:key=value,key=value`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rgbavatar.config import Config, override_config
+from rgbavatar.errors import ConfigError
+
+PUBLISHED = "published"
+PUBLISHED_IMAGES = 50_000
+COUNTS = ("training.bases_after", "optimizer.mean_decay_images", "refinement.after")
+
+
+@dataclass(frozen=True)
+class Length:
+    """Of a run. rate: of the network."""
+
+    images: int
+    steps: int
+    rate: float
+
+
+Change = Callable[[Length], list[str]]
+
+
+def _always(*settings: str) -> Change:
+    return lambda _: list(settings)
+
+
+# Each is one candidate; numbers that matter are in the name.
+CHANGES: dict[str, Change] = {
+    PUBLISHED: _always(),
+    "half": lambda length: [f"training.images={length.images // 2}"],
+    "fall_0.1": _always("optimizer.final_share=0.1"),
+    "fall_0.01": _always("optimizer.final_share=0.01"),
+    "normalize": _always("model.normalize_code=true"),
+    "noise_0.1": _always("training.code_noise=0.1"),
+    "noise_0.3": _always("training.code_noise=0.3"),
+    "weight_decay": lambda length: [f"optimizer.mlp_weight_decay={2.0 / (length.rate * length.steps):.4g}"],
+    "dropout_0.1": _always("model.mlp_dropout=0.1"),
+    "dropout_0.3": _always("model.mlp_dropout=0.3"),
+    "average": lambda length: [f"training.average={max(1.0 - 10.0 / length.steps, 0.5):.6g}"],
+    "ssim": _always("loss.ssim=0.2"),
+    "ssim_late": lambda length: ["loss.ssim=0.2", f"loss.ssim_after={length.images // 2}"],
+    "exposure": _always("optimizer.exposure=2e-3"),
+    "refine": _always("training.refine_tracking=true"),
+    "narrow": _always("model.hidden_width=32"),
+    "bases_8": _always("model.num_bases=8"),
+    "bases_40": _always("model.num_bases=40"),
+    "sparsity": _always("loss.sparsity=1e-3"),
+    "orthogonality": _always("loss.orthogonality=1e-2"),
+}
+
+
+def configure(base: Config, recipe: str, images: int) -> Config:
+    """The base configuration, its counts scaled to so many images, under the changes of a recipe. Raises ConfigError."""
+    scale = images / PUBLISHED_IMAGES
+    length = Length(images, max(images // base.training.batch_size, 1), base.optimizer.mlp)
+    scaled = [f"{key}={max(round(scale * _value_of(base, key)), 1)}" for key in COUNTS]
+    never = 10 * images  # pictures and checkpoints are not looked at
+    fixed = [f"training.images={images}", f"training.checkpoint_every={never}", f"training.picture_every={never}"]
+    changes = [setting for name in recipe.split("+") for setting in _settings_of(name, length)]
+    return override_config(base, [*scaled, *fixed, *changes])
+
+
+def _settings_of(name: str, length: Length) -> list[str]:
+    own, separator, settings = name.partition(":")
+    if separator:
+        return settings.split(",")
+    if own not in CHANGES:
+        raise ConfigError(f"--recipes: found {own!r}, expected NAME:KEY=VALUE or some of {', '.join(CHANGES)}")
+    return CHANGES[own](length)
+
+
+def _value_of(config: Config, key: str) -> int:
+    section, name = key.split(".")
+    return int(getattr(getattr(config, section), name))
