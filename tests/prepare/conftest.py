@@ -16,6 +16,7 @@ import pytest
 from rgbavatar.datasets.synthetic import DemoSettings, make_demo_subject, make_demo_template
 from rgbavatar.templates.base import HeadTemplate
 from rgbavatar.templates.flame import load_flame
+from tests.helpers.ended import Ended
 
 FRAMES, SIZE = 6, 128
 
@@ -88,23 +89,6 @@ def make_raw(
 @pytest.fixture
 def raw(demo: Demo, tmp_path: Path) -> Path:
     return make_raw(tmp_path / "raw", demo)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error_line(self) -> str:
-        lines = [line for line in self.err.replace("\r", "\n").splitlines() if line.startswith("error:")]
-        assert len(lines) == 1, self.err
-        assert "Traceback" not in self.err
-        assert self.code == 2
-        return lines[0]
 
 
 Command = Callable[..., Ended]

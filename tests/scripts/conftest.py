@@ -14,27 +14,10 @@ import pytest
 
 from rgbavatar.datasets.synthetic import DemoSettings, make_demo_subject, make_demo_template
 from rgbavatar.templates.flame import load_flame
+from tests.helpers.ended import Ended
 
 ROOT = Path(__file__).parents[2]
 FRAMES, TEST_FRAMES = 10, 3
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a script ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error_line(self) -> str:
-        """The only line that starts with `error:`; progress bars may stand before it."""
-        lines = [line for line in self.err.replace("\r", "\n").splitlines() if line.startswith("error:")]
-        assert len(lines) == 1, self.err
-        assert self.err.endswith(lines[0] + "\n")
-        assert "Traceback" not in self.err
-        return lines[0]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from rgbavatar.templates.blendshape import load_blendshape
 from rgbavatar.templates.free_head import cache_folder, free_head_path
 from rgbavatar.track.mediapipe_faces import find_model
 from rgbavatar.track.video import FileFrames
+from tests.helpers.ended import Ended
 from tests.helpers.free_subject import RATE, make_free_subject
-from tests.scripts.conftest import ROOT, Ended, Script
+from tests.scripts.conftest import ROOT, Script
 
 FRAMES, ROUNDS, SIZE = 25, 5, 256  # pictures of a face, seen forwards and backwards in turn: eight seconds
 

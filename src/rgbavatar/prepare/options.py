@@ -54,10 +54,7 @@ class Options:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < LEAST_SIZE:
-            raise ConfigError(f"--size {self.size}: expected at least {LEAST_SIZE} pixels")
-        if not 0 <= self.margin <= 2:
-            raise ConfigError(f"--margin {self.margin}: expected 0 to 2 sizes of the head")
+        check_frame(self.size, self.margin)
 
     @property
     def settings(self) -> Mapping[str, object]:
@@ -79,3 +76,11 @@ class Options:
     def edge_of(self, width: int, height: int) -> int:
         """The edge for pictures of a size, in pixels."""
         return self.edge or max(2, round(min(width, height) / EDGE_SHARE))
+
+
+def check_frame(size: int | None, margin: float) -> None:
+    """Raise ConfigError for pictures that are too small, and for a margin that leaves no room for the head."""
+    if size is not None and size < LEAST_SIZE:
+        raise ConfigError(f"--size {size}: expected at least {LEAST_SIZE} pixels")
+    if not 0 <= margin <= 2:
+        raise ConfigError(f"--margin {margin}: expected 0 to 2 sizes of the head")

@@ -12,11 +12,12 @@ import torch
 from tqdm import tqdm
 
 from rgbavatar.check.run import FRAMES, check_subject, report_place
-from rgbavatar.cli import count, not_negative, positive, run_script, say
+from rgbavatar.cli import count, positive, run_script, say
 from rgbavatar.config import DatasetConfig
 from rgbavatar.datasets.blendshape_layout import BLENDSHAPE
 from rgbavatar.datasets.images import default_workers
 from rgbavatar.errors import ConfigError
+from rgbavatar.prepare.arguments import add_frame_arguments
 from rgbavatar.prepare.options import Framing
 from rgbavatar.templates.blendshape import load_blendshape
 from rgbavatar.templates.free_head import LANDMARKS, cache_folder, free_head_path
@@ -86,17 +87,7 @@ def _parse() -> argparse.Namespace:
     masks.add_argument("--masks", type=Path, metavar="DIR", help="masks of the pictures, numbered as these are, from 0")
     masks.add_argument("--classes", help="what is the head in maps of classes, as for rgbavatar.prepare")
     masks.add_argument("--segmenter", type=Path, metavar="FILE", help="a model of MediaPipe's ImageSegmenter")
-    frame = parser.add_argument_group("frame")
-    frame.add_argument("--size", type=count, help="pixels of the longer side; not resized if left out")
-    framing = frame.add_mutually_exclusive_group()
-    for option, kept, what in (
-        ("--crop", Framing.HEAD, "a square around the head"),
-        ("--no_crop", Framing.WHOLE, "all of it"),
-    ):
-        framing.add_argument(
-            option, dest="framing", action="store_const", const=kept.value, default=Framing.HEAD.value, help=what
-        )
-    frame.add_argument("--margin", type=not_negative, default=0.1, help="around the head, in its sizes")
+    add_frame_arguments(parser)
     return parser.parse_args()
 
 

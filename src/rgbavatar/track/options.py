@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rgbavatar.errors import ConfigError
-from rgbavatar.prepare.options import LEAST_SIZE, Framing
+from rgbavatar.prepare.options import Framing, check_frame
 
 VERSION = 1  # of the results: one up whenever the same settings give other bytes
 LEAST_FOCAL, MOST_FOCAL = 0.2, 20.0  # in longer sides of a picture, beyond which no lens goes
@@ -40,10 +40,7 @@ class Options:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < LEAST_SIZE:
-            raise ConfigError(f"--size {self.size}: expected at least {LEAST_SIZE} pixels")
-        if not 0 <= self.margin <= 2:
-            raise ConfigError(f"--margin {self.margin}: expected 0 to 2 sizes of the head")
+        check_frame(self.size, self.margin)
         if self.masks is not None and self.segmenter is not None:
             raise ConfigError("--masks and --segmenter were both given; give one of them")
         if self.classes is not None and self.masks is None:
