@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import torch
 from rgbavatar.datasets.stream import SkippedFrame
 from rgbavatar.errors import DataError, Stopped, TrainingError
 from rgbavatar.io.checkpoint import load_checkpoint
+from rgbavatar.training import online
 from rgbavatar.training.frame_pool import MAX_STREAM_ROWS
 from rgbavatar.training.trainer import Trainer
 from rgbavatar.types import Batch
@@ -189,6 +191,20 @@ def test_a_signal_stops_and_saves(tmp_path: Path, device: torch.device) -> None:
         run.train(endless())
     assert stopped.value.exit_code == 130
     assert run.saved_images == run.trainer.images_seen >= 40
+
+
+def test_a_signal_while_the_end_is_saved_waits_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, save = Run(tmp_path, online_config()), online.save_patiently
+
+    def save_late(*arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # the signal is heard here
+        save(*arguments)
+
+    monkeypatch.setattr(online, "save_patiently", save_late)
+    with pytest.raises(Stopped, match="stopped after 3 frames"):
+        run.train(frames(3))
+    assert run.saved_images == run.trainer.images_seen > 0
 
 
 def test_a_signal_before_the_first_frame_stops_too(tmp_path: Path) -> None:

@@ -70,23 +70,23 @@ def train_online(
     Raises Stopped after a signal, with the state saved; DataError where no frame came; TrainingError where training diverges,
     with the last good checkpoint kept; OutputError where the disk stays full.
     """
-    with ExitStack() as stack:
-        stop = stack.enter_context(StopSignal())
-        bar = stack.enter_context(tqdm(total=source.expected, unit="frame", desc=source.subject, mininterval=0.5))
-        tell = _teller(bar)
-        outputs = _open_outputs(stack, trainer, run, log, tell, resumes, observer)
-        intake = FrameIntake(source, HELD_FRAMES)
-        training = StreamTraining(trainer, source, intake, outputs)
-        stack.enter_context(PauseSignal(training.toggle_pause))
-        stack.enter_context(intake)
-        training.start()
-        _attend(training, intake, stop, bar, tell, run if view else None, show)
-        seconds = training.seconds
-    if training.error is not None:
-        raise training.error
-    _require_training(training, intake, source, stop)
-    save_patiently(trainer, run, tell, lambda: stop.requested)
-    _raise_unless_ended(intake, stop, run, tell)
+    with StopSignal() as stop:
+        with ExitStack() as stack:
+            bar = stack.enter_context(tqdm(total=source.expected, unit="frame", desc=source.subject, mininterval=0.5))
+            tell = _teller(bar)
+            outputs = _open_outputs(stack, trainer, run, log, tell, resumes, observer)
+            intake = FrameIntake(source, HELD_FRAMES)
+            training = StreamTraining(trainer, source, intake, outputs)
+            stack.enter_context(PauseSignal(training.toggle_pause))
+            stack.enter_context(intake)
+            training.start()
+            _attend(training, intake, stop, bar, tell, run if view else None, show)
+            seconds = training.seconds
+        if training.error is not None:
+            raise training.error
+        _require_training(training, intake, source, stop)
+        save_patiently(trainer, run, tell, lambda: stop.requested)
+        _raise_unless_ended(intake, stop, run, tell)
     return OnlineReport(
         TrainingSpeed(training.images, seconds),
         intake.arrived,
