@@ -15,7 +15,7 @@ class Ended:
 
     @property
     def error_line(self) -> str:
-        """That of an error which a user can act on: the only line that starts with `error:`, the last one; progress bars may stand before it."""
+        """Of an error that a user can act on: the only line that starts with `error:`, the last; bars may stand before it."""
         lines = [line for line in self.err.replace("\r", "\n").splitlines() if line.startswith("error:")]
         assert len(lines) == 1, self.err
         assert self.err.endswith(lines[0] + "\n")
