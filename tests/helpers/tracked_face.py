@@ -7,7 +7,6 @@ the eyes, and that the last ten are on the eyeballs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,7 @@ from rgbavatar.templates.procedural_head import EXPRESSION_MODES, SHAPE_MODES, m
 from rgbavatar.track.face_model import LANDMARKS, LEFT_IRIS, RIGHT_IRIS, Correspondences, FaceModel, make_face_model
 from rgbavatar.track.landmarks import Face
 from rgbavatar.track.observe import FULL_LOOK, SCORES
-from rgbavatar.track.pose import Motion, Person, eye_rotations, look
+from rgbavatar.track.pose import Motion, Person, look
 from rgbavatar.track.turns import turn_by
 
 Floats = NDArray[np.float64]
@@ -197,8 +196,3 @@ def moved_by(found: Motion, person: Person, truth: Motion, who: Person) -> Float
     scale = rest_size(who) / rest_size(person)
     off = np.linalg.norm(scale * found.position - truth.position, axis=1)
     return off / np.linalg.norm(truth.position, axis=1)
-
-
-def eyes_of(motion: Motion, frames: Sequence[int]) -> Floats:
-    """Rotations of the eyes [m, 2, 3, 3]."""
-    return eye_rotations(motion.gaze[list(frames)])

@@ -18,7 +18,7 @@ from rgbavatar.track.observe import observe
 from rgbavatar.track.pose import Motion, Person
 from rgbavatar.track.pose import join as join_motions
 from rgbavatar.track.solver import minimize
-from rgbavatar.track.stream import LOST_ERROR, SETTLING, StreamTracker, landmark_errors
+from rgbavatar.track.stream import LOST_ERROR, StreamTracker, landmark_errors
 
 _ROUNDS, _TOLERANCE = 6, 1e-3
 
@@ -54,8 +54,7 @@ class FaceTracker:
     def __init__(self, model: FaceModel, focal: float | None) -> None:
         self._model, self._focal = model, focal
         self._tracker: StreamTracker | None = None
-        self._began: float | None = None
-        self._settled = self._cut_waits = False
+        self._cut_waits = False
 
     def track(self, seen: Seen) -> LiveFace | LostFace:
         """Fit the face of the next picture."""
@@ -68,12 +67,10 @@ class FaceTracker:
         if seen.sighting.face is None:
             return LostFace(frame, NO_FACE)
         tracked = self._tracker.track(seen.sighting.face, frame.seconds)
-        self._began = frame.seconds if self._began is None else self._began
-        self._settled = self._settled or frame.seconds - self._began >= SETTLING  # as the tracker does
         if tracked is None:
             return LostFace(frame, NO_FIT)
         cut, self._cut_waits = self._cut_waits, False
-        return LiveFace(frame, seen.sighting.face, tracked.motion, self._tracker.person, cut, self._settled)
+        return LiveFace(frame, seen.sighting.face, tracked.motion, self._tracker.person, cut, self._tracker.is_settled)
 
 
 def follow_faces(

@@ -26,12 +26,11 @@ _LATENCIES = 50  # over which a latency is averaged
 class Sight:
     """Takes note of each picture in one thread; read in others. lost: pictures. note: what else is to be told, if anything.
 
-    latency: seconds from when a picture was taken to when it was used, mean of the last ones; worst: of all.
+    latency: seconds from when a picture was taken to when it was used, mean of the last ones.
     """
 
     def __init__(self, pictures: NewestPictures, model: FaceModel) -> None:
         self.lost = self.used = 0
-        self.worst = 0.0
         self.note = ""
         self.picture: np.ndarray | None = None
         self._pictures, self._model = pictures, model
@@ -62,7 +61,6 @@ class Sight:
         now = time.perf_counter()
         self._used.note(now)
         self._latencies.append(now - taken)
-        self.worst = max(self.worst, now - taken)
         self.used += 1
 
     def status(self) -> Mapping[str, str]:

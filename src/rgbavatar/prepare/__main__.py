@@ -9,8 +9,7 @@ from pathlib import Path
 from rgbavatar.cli import count, run_script, say
 from rgbavatar.config import DatasetConfig
 from rgbavatar.datasets.images import default_workers
-from rgbavatar.errors import ConfigError
-from rgbavatar.prepare.arguments import add_frame_arguments
+from rgbavatar.prepare.arguments import add_frame_arguments, add_subject_arguments, subject_folder
 from rgbavatar.prepare.options import Framing, Matting, Options
 from rgbavatar.prepare.work import Prepared, prepare
 
@@ -21,11 +20,10 @@ TOLD = 5  # frames left out that are told one by one
 def main() -> None:
     """Parse, prepare, say what there is now."""
     arguments = _parse()
-    if Path(arguments.subject).name != arguments.subject or arguments.subject in ("", ".."):
-        raise ConfigError(f"--subject {arguments.subject!r}: expected the name of a folder below --data_dir")
+    subject = subject_folder(arguments)
     options = Options(
         tracker=arguments.tracker,
-        subject=arguments.data_dir / arguments.subject,
+        subject=subject,
         images=arguments.images,
         masks=arguments.masks,
         classes=arguments.classes,
@@ -48,8 +46,7 @@ def _parse() -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("tracker", type=Path, help="output folder of metrical-tracker, with checkpoint/ in it")
-    parser.add_argument("--data_dir", type=Path, default=Path(DatasetConfig.data_dir), help="folder of subjects")
-    parser.add_argument("--subject", required=True, help="name of the subject to make")
+    add_subject_arguments(parser)
     parser.add_argument(
         "--images",
         type=Path,

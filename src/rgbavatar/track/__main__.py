@@ -17,7 +17,7 @@ from rgbavatar.config import DatasetConfig
 from rgbavatar.datasets.blendshape_layout import BLENDSHAPE
 from rgbavatar.datasets.images import default_workers
 from rgbavatar.errors import ConfigError
-from rgbavatar.prepare.arguments import add_frame_arguments
+from rgbavatar.prepare.arguments import add_frame_arguments, add_subject_arguments, subject_folder
 from rgbavatar.prepare.options import Framing
 from rgbavatar.templates.blendshape import load_blendshape
 from rgbavatar.templates.free_head import LANDMARKS, cache_folder, free_head_path
@@ -33,13 +33,12 @@ TOLD = 8  # numbers that are told one by one
 def main() -> None:
     """Parse, track, say what there is now."""
     arguments = _parse()
-    if Path(arguments.subject).name != arguments.subject or arguments.subject in ("", ".."):
-        raise ConfigError(f"--subject {arguments.subject!r}: expected the name of a folder below --data_dir")
+    subject = subject_folder(arguments)
     if (arguments.template is None) != (arguments.landmarks is None):
         raise ConfigError("--template and --landmarks belong together; give both, or neither for the free head")
     options = Options(
         source=arguments.source,
-        subject=arguments.data_dir / arguments.subject,
+        subject=subject,
         template=arguments.template or free_head_path(tell=say, bar=partial(tqdm, leave=False)),
         landmarks=arguments.landmarks or LANDMARKS,
         model=find_model(arguments.landmarker, cache_folder()),
@@ -73,8 +72,7 @@ def _parse() -> argparse.Namespace:
         metavar="VIDEO|FOLDER|camera:N|video:FILE",
         help="a video, a folder of numbered pictures, or a camera: record until Ctrl-C, then go on; video:FILE plays as one",
     )
-    parser.add_argument("--data_dir", type=Path, default=Path(DatasetConfig.data_dir), help="folder of subjects")
-    parser.add_argument("--subject", required=True, help="name of the subject to make")
+    add_subject_arguments(parser)
     parser.add_argument("--frames", type=count, help="pictures to take; all if left out")
     parser.add_argument(
         "--fps", type=positive, default=25.0, help="pictures in a second of a folder, which has no time stamps"

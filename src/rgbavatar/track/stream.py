@@ -77,6 +77,11 @@ class StreamTracker:
         self._settled_at: float | None = None
         self._due = 1
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether who the person is will not change any more."""
+        return self._settled_at is not None
+
     def restart(self) -> None:
         """The next face is of another shot; the person stays who it is."""
         self._past = None

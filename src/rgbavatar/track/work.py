@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -59,7 +58,6 @@ from rgbavatar.track.zones import ZoneFinder
 from rgbavatar.training.stop_signal import StopSignal
 
 MakeFinder = Callable[[], AbstractContextManager[FaceFinder]]
-MakeSegmenter = Callable[[Path], Callable[[np.ndarray], Mapping[str, object]]]
 
 
 @dataclass(frozen=True)
