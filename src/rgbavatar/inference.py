@@ -91,6 +91,7 @@ class _Lane:
             slots=torch.arange(count, dtype=torch.int32, device=device)[None],
             background=torch.empty(1, count, 3, device=device),
             rates=torch.empty(0, device=device),
+            frames=torch.empty(0, dtype=torch.int32, device=device),
         )
         frames = self._frames
         poses = [frames.vertices, frames.codes, frames.world_to_camera, frames.intrinsics]

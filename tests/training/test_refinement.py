@@ -393,8 +393,7 @@ def test_a_recorded_subject_is_refined_where_it_is_asked_for() -> None:
     assert build_trainer(tiny_config(), dataset.template, CPU, frames=dataset).refinement is None
 
 
-def test_refining_takes_the_plain_path(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("setting", "fast"), [({}, True), ({"code": 0.01}, False), ({"focal": 0.005}, False)])
+def test_the_fused_step_refines_poses(setting: dict[str, float], fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused_module.fused, "fits_device", lambda *_: True)
-    gpu = torch.device("meta")  # any that is not the CPU
-    assert fused_module.supports(tiny_config(), gpu)
-    assert not fused_module.supports(refined(tiny_config()), gpu)
+    assert fused_module.supports(refined(tiny_config(), **setting), torch.device("meta")) is fast  # any but the CPU

@@ -28,16 +28,14 @@ from rgbavatar.training.setup import build_trainer
 from rgbavatar.training.trainer import Trainer
 from tests.helpers.tiny_subject import CODE_WIDTH, CPU, tiny_config, tiny_dataset
 
-SETTINGS = (
-    "optimizer.final_share=0.1",
-    "model.normalize_code=true",
+FUSED_TOO = ("optimizer.final_share=0.1", "model.normalize_code=true", "optimizer.mlp_weight_decay=30")
+PLAIN_ALONE = (  # what the fused step does not compute
     "training.code_noise=0.3",
     "model.mlp_dropout=0.4",
-    "optimizer.mlp_weight_decay=30",
     "training.average=0.8",
     "optimizer.exposure=0.02",
 )
-PLAIN_ALONE = SETTINGS[1:]  # what the fused step does not compute
+SETTINGS = (*FUSED_TOO, *PLAIN_ALONE)
 BLACK = torch.zeros(12, 3)
 
 
@@ -95,7 +93,7 @@ def test_what_the_fused_step_does_not_compute_takes_the_plain_path(
     monkeypatch.setattr(fused_module.fused, "fits_device", lambda *_: True)
     gpu = torch.device("meta")  # any that is not the CPU
     assert not fused_module.supports(configured(setting), gpu)
-    assert fused_module.supports(configured("optimizer.final_share=0.1", "loss.ssim_after=100"), gpu)
+    assert fused_module.supports(configured(*FUSED_TOO, "loss.ssim_after=100"), gpu)
 
 
 @pytest.mark.parametrize("setting", [SETTINGS[1], SETTINGS[2], SETTINGS[6]])

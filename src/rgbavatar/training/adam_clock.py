@@ -52,7 +52,8 @@ class AdamClock:
         corrected = [
             rates[name] / (1.0 - BETAS[0] ** (base if name in _BASE_GROUPS else bases)) for name in _RATE_ORDER
         ]
-        return [*corrected, *(1.0 / math.sqrt(1.0 - BETAS[1] ** count) for count in (base, bases))]
+        second = [1.0 / math.sqrt(1.0 - BETAS[1] ** count) for count in (base, bases)]
+        return [*corrected, *second, 1.0 - rates["mlp"] * config.mlp_weight_decay]
 
 
 def moments_in_order(optimizer: Adam, parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

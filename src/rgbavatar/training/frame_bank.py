@@ -6,6 +6,7 @@ in by others (rgbavatar.training.frame_pool).
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Protocol
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.datasets.images import PreloadedImages
+from rgbavatar.model.coefficients import CodeScaling
 
 MAX_ROWS = 64  # steps of a stretch: tens of milliseconds, in which a host prepares the next one with ease
 _READ_AT_ONCE = 64  # images read and copied together: enough to keep all decoding threads busy
@@ -128,8 +130,10 @@ class FrameSupply(Protocol):
     @property
     def reads_ahead(self) -> bool: ...
 
-    def open_bank(self, device: torch.device, budget_bytes: float, batch: int) -> FrameBank:
-        """The frames on a GPU, within a budget."""
+    def open_bank(
+        self, device: torch.device, budget_bytes: float, batch: int, scaling: CodeScaling | None = None
+    ) -> FrameBank:
+        """The frames on a GPU, within a budget. scaling: of their codes, where the network has one."""
 
 
 class RecordedFrames:
@@ -141,18 +145,26 @@ class RecordedFrames:
         self.dataset = dataset
         self.most_rows = most_rows
 
-    def open_bank(self, device: torch.device, budget_bytes: float, batch: int) -> FrameBank:
+    def open_bank(
+        self, device: torch.device, budget_bytes: float, batch: int, scaling: CodeScaling | None = None
+    ) -> FrameBank:
         """All frames where they fit the budget, else a ring of as many steps as do (one at least)."""
-        if _frame_bytes(self.dataset) * len(self.dataset) <= budget_bytes:
-            return ResidentFrames(self.dataset, device, self.most_rows)
-        rows = ring_rows(self.dataset, budget_bytes, self.most_rows, batch)
-        return RingFrames(self.dataset, device, rows, batch)
+        dataset = self.dataset if scaling is None else _scale_codes(self.dataset, scaling)
+        if _frame_bytes(dataset) * len(dataset) <= budget_bytes:
+            return ResidentFrames(dataset, device, self.most_rows)
+        rows = ring_rows(dataset, budget_bytes, self.most_rows, batch)
+        return RingFrames(dataset, device, rows, batch)
 
 
 def ring_rows(dataset: HeadDataset, budget_bytes: float, most_rows: int, batch: int) -> int:
     """Steps of a ring that fits the budget: one at least, `most_rows` at most."""
     fitting = int(budget_bytes // (_RING_PARTS * batch * _frame_bytes(dataset)))
     return max(1, min(most_rows, fitting))
+
+
+def _scale_codes(dataset: HeadDataset, scaling: CodeScaling) -> HeadDataset:
+    codes = scaling(dataset.codes.to(scaling.center.device)).to(dataset.codes.device)
+    return dataclasses.replace(dataset, codes=codes)
 
 
 def _frame_bytes(dataset: HeadDataset) -> int:

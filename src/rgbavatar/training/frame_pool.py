@@ -14,6 +14,7 @@ from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.datasets.images import PreloadedImages
 from rgbavatar.datasets.stream import StreamFrame
 from rgbavatar.geometry.camera import Camera
+from rgbavatar.model.coefficients import CodeScaling
 from rgbavatar.templates.base import HeadTemplate
 from rgbavatar.training.frame_bank import FilledSlots, FrameBank, RingFrames, ring_rows
 
@@ -66,8 +67,12 @@ class FramePool:
         """Give a slot back."""
         self._free.append(slot)
 
-    def open_bank(self, device: torch.device, budget_bytes: float, batch: int) -> FrameBank:
+    def open_bank(
+        self, device: torch.device, budget_bytes: float, batch: int, scaling: CodeScaling | None = None
+    ) -> FrameBank:
         """The slots themselves where they lie on `device`, else a ring that they are copied through."""
+        if scaling is not None:
+            raise TypeError("the codes of a stream are trained on as they come, expected no scaling")
         if self._pixels.device == device:
             return FilledSlots(self.dataset, self.most_rows)
         return RingFrames(self.dataset, device, ring_rows(self.dataset, budget_bytes, self.most_rows, batch), batch)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from gaussian_rasterization import fused
 from torch import Tensor
 
 from rgbavatar.training.optimizer import BETAS, EPSILON
@@ -49,6 +50,13 @@ class FrameTable:
     def center(self) -> None:
         """Take away what all rows have in common."""
         self.values -= self.values.mean(dim=0)
+
+    def to_fused(self, penalty: float) -> fused.FrameTable:
+        """The tensors in use, for the fused step. penalty: the factor of the squares in units of the size."""
+        assert isinstance(self.rate, float)
+        assert isinstance(self.size, float)
+        tensors = (self.values.detach(), self.average, self.square, self.visits)
+        return fused.FrameTable(*tensors, rate=self.rate, stiffness=2.0 * penalty / self.size**2)
 
     def state(self) -> dict[str, Tensor]:
         """Adam's, for a checkpoint; the tensors are those in use."""

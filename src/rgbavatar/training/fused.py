@@ -31,11 +31,12 @@ def supports(config: Config, device: torch.device) -> bool:
 
 
 def _computes(config: Config) -> bool:
-    """Whether its kernels do all that a step asks for: L1, and Adam on what frames show, at whatever rates."""
+    """Whether its kernels do all that a step asks for: L1, and Adam at whatever rates on the avatar and on frames' poses."""
     model, training, optimizer = config.model, config.training, config.optimizer
     others = [factor for name, factor in config.loss.factors().items() if name != "l1"]
-    more = [training.refine_tracking, training.code_noise, training.average, model.normalize_code, model.mlp_dropout]
-    return config.loss.l1 > 0 and not any([*others, *more, optimizer.mlp_weight_decay, optimizer.exposure])
+    more = [training.code_noise, training.average, model.mlp_dropout, optimizer.exposure]
+    refines_more = training.refine_tracking and (config.refinement.code or config.refinement.focal)
+    return config.loss.l1 > 0 and not any([*others, *more, refines_more])
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Stretch:
     rows: fused.Schedule
     generator: Tensor
     uses_bases: bool
+    refines: bool
 
     def __len__(self) -> int:
         return self.positions.shape[0]
@@ -79,7 +81,9 @@ class FusedTraining:
         self._random.set_state(trainer.generators["background"].get_state())
         self._results = [_pinned_copy(result) for result in self._device_results()]
         self._end = torch.cuda.Event()
-        self._graphs: dict[bool, tuple[torch.cuda.CUDAGraph, torch.cuda.CUDAGraph]] = {}
+        self._graphs: dict[tuple[bool, bool], tuple[torch.cuda.CUDAGraph, torch.cuda.CUDAGraph]] = {}
+        refinement = trainer.refinement
+        self._corrections = None if refinement is None else refinement.to_fused(self._batch)
         self._capacity = int(_FIRST_PAIRS * (self._own.stop - self._own.start) * trainer.binding.count)
 
     def prepare(self, positions: Tensor, running: Stretch | None) -> Stretch:
@@ -99,8 +103,10 @@ class FusedTraining:
             )
             for step in range(len(positions))
         ]
-        rows = fused.Schedule(slots.pin_memory(), background.pin_memory(), torch.tensor(rates).pin_memory())
-        return Stretch(positions, rows, self._random.get_state(), uses_bases)
+        parts = (slots, background, torch.tensor(rates), positions.to(torch.int32))
+        rows = fused.Schedule(*(part.pin_memory() for part in parts))
+        refines = self._corrections is not None and images_seen >= config.refinement.after
+        return Stretch(positions, rows, self._random.get_state(), uses_bases, refines)
 
     def launch(self, stretch: Stretch) -> None:
         """Begin a prepared stretch."""
@@ -133,7 +139,8 @@ class FusedTraining:
         self._random.set_state(self._trainer.generators["background"].get_state())
 
     def _run_rows(self, stretch: Stretch, first: int) -> None:
-        gradients, update = self._graphs.get(stretch.uses_bases) or self._record(stretch.uses_bases)
+        kind = (stretch.uses_bases, stretch.refines)
+        gradients, update = self._graphs.get(kind) or self._record(*kind)
         fused.rewind(self._memory.state, first)
         for _ in range(first, len(stretch)):
             gradients.replay()
@@ -156,7 +163,7 @@ class FusedTraining:
         self._graphs.clear()
         self._memory = dataclasses.replace(self._memory, workspace=_NOTHING)
 
-    def _record(self, uses_bases: bool) -> tuple[torch.cuda.CUDAGraph, torch.cuda.CUDAGraph]:
+    def _record(self, uses_bases: bool, refines: bool) -> tuple[torch.cuda.CUDAGraph, torch.cuda.CUDAGraph]:
         """Both halves of a step as graphs. They run once before, changing nothing, so that all that is made lazily exists."""
         shape = self._shape(uses_bases)
         if not self._memory.workspace.numel():
@@ -165,17 +172,19 @@ class FusedTraining:
             )
             workspace = torch.empty(size, dtype=torch.uint8, device=self._device)
             self._memory = dataclasses.replace(self._memory, workspace=workspace)
-        color_init = self._trainer.config.training.color_init
+        color_init, corrections = self._trainer.config.training.color_init, self._corrections if refines else None
         loss_scale = self._trainer.config.loss.l1 / (3.0 * self._batch * shape.width * shape.height)
 
         def gradients() -> None:
             fused.compute_gradients(
                 self._bank.frames, self._schedule, self._mesh, self._memory, shape,
-                self._trainer.processes.rank, loss_scale, color_init,
+                self._trainer.processes.rank, loss_scale, color_init, corrections,
             )  # fmt: skip
 
         def update() -> None:
-            fused.update_parameters(self._bank.frames, self._schedule, self._mesh, self._memory, shape, color_init)
+            fused.update_parameters(
+                self._bank.frames, self._schedule, self._mesh, self._memory, shape, color_init, corrections
+            )
 
         fused.suspend(self._memory.state)
         graphs = []
@@ -185,8 +194,8 @@ class FusedTraining:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 half()
             graphs.append(graph)
-        self._graphs[uses_bases] = (graphs[0], graphs[1])
-        return self._graphs[uses_bases]
+        self._graphs[uses_bases, refines] = (graphs[0], graphs[1])
+        return self._graphs[uses_bases, refines]
 
     def _shape(self, uses_bases: bool) -> fused.Shape:
         images = self._bank.frames.images
@@ -206,6 +215,7 @@ class FusedTraining:
             slots=torch.zeros(rows, batch, dtype=torch.int32, device=device),
             background=torch.zeros(rows, batch, 3, device=device),
             rates=torch.zeros(rows, fused.RATES, device=device),
+            frames=torch.zeros(rows, batch, dtype=torch.int32, device=device),
         )
 
     def _make_memory(self) -> fused.TrainingMemory:
@@ -229,8 +239,8 @@ class FusedTraining:
 _NOTHING = torch.empty(0, dtype=torch.uint8)
 
 
-def _tensors(schedule: fused.Schedule) -> tuple[Tensor, Tensor, Tensor]:
-    return schedule.slots, schedule.background, schedule.rates
+def _tensors(schedule: fused.Schedule) -> tuple[Tensor, ...]:
+    return schedule.slots, schedule.background, schedule.rates, schedule.frames
 
 
 def _pinned_copy(tensor: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+from gaussian_rasterization import fused
 from torch import Tensor
 
 from rgbavatar.config import RefinementConfig
@@ -31,6 +32,8 @@ class Refinement:
         self._after = settings.after
         self._learns_camera = settings.focal > 0.0
         self._numbers = dataset.numbers
+        self._middles = dataset.vertices.mean(dim=1).to(device)
+        self._weight = settings.weight
         count, width = dataset.codes.shape
         spread = dataset.codes.double().std(dim=0, correction=0).float().to(device)
         code_size = (settings.code_size * spread).clamp_min(_SMALLEST)
@@ -68,6 +71,12 @@ class Refinement:
             table.step(shown if name in _OF_FRAMES else shown.new_ones(1, dtype=torch.bool))
             if name in _OF_FRAMES:
                 table.center()
+
+    def to_fused(self, batch_size: int) -> fused.Corrections:
+        """Turns and shifts for the fused step, which updates them where they lie. batch_size: over all processes."""
+        penalty = self._weight / batch_size
+        turns, shifts = (self._tables[name].to_fused(penalty) for name in ("turns", "shifts"))
+        return fused.Corrections(turns, shifts, self._middles)
 
     def corrections(self) -> Corrections:
         """What has been found so far; the tensors are those in use."""

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
-from rgbavatar.config import TrainingConfig
+from rgbavatar.config import Config
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.training.frame_bank import FrameSupply
 from rgbavatar.training.fused import FusedTraining, Stretch, supports
@@ -53,17 +53,18 @@ def _run_fused(
     trainer: Trainer, supply: FrameSupply, order: Iterable[Tensor], between: Callable[[], bool]
 ) -> Iterator[StepReport]:
     settings, dataset = trainer.config.training, supply.dataset
-    bank = supply.open_bank(trainer.device, frame_budget(trainer), settings.batch_size)
+    scaling = trainer.model.network.scaling
+    bank = supply.open_bank(trainer.device, frame_budget(trainer), settings.batch_size, scaling)
     training = FusedTraining(trainer, bank)
     running: Stretch | None = None
-    for positions in _stretches(order, settings, trainer.images_seen, bank.rows):
+    for positions in _stretches(order, trainer.config, trainer.images_seen, bank.rows):
         reports: list[StepReport] = []
         prepared = training.prepare(positions, running) if positions.shape[1] == settings.batch_size else None
         if running is not None:
             reports = fused_reports(trainer, dataset, running, training.finish(running))
             running = None
         if prepared is None or _passes_boundary(
-            settings, trainer.images_seen - settings.batch_size, trainer.images_seen
+            trainer.config, trainer.images_seen - settings.batch_size, trainer.images_seen
         ):
             yield from reports
             reports = []
@@ -99,26 +100,28 @@ def _read_part(trainer: Trainer, dataset: HeadDataset, positions: Tensor) -> Bat
     return dataset.batch(positions[trainer.processes.part(len(positions))], trainer.device)
 
 
-def _stretches(order: Iterable[Tensor], settings: TrainingConfig, images_seen: int, most: int) -> Iterator[Tensor]:
+def _stretches(order: Iterable[Tensor], config: Config, images_seen: int, most: int) -> Iterator[Tensor]:
     """Batches that follow each other, stacked [G, M], `most` at most; a batch of another size than M comes alone.
 
-    They end where the bases join, and where a checkpoint or a picture is due.
+    They end where bases or corrections join, and where a checkpoint or a picture is due.
     """
     group: list[Tensor] = []
     for positions in order:
         before, images_seen = images_seen, images_seen + len(positions)
-        fits = len(positions) == settings.batch_size
+        fits = len(positions) == config.training.batch_size
         if group and not fits:
             yield torch.stack(group)
             group = []
         group.append(positions)
-        if len(group) == most or not fits or _passes_boundary(settings, before, images_seen):
+        if len(group) == most or not fits or _passes_boundary(config, before, images_seen):
             yield torch.stack(group)
             group = []
     if group:
         yield torch.stack(group)
 
 
-def _passes_boundary(settings: TrainingConfig, before: int, after: int) -> bool:
+def _passes_boundary(config: Config, before: int, after: int) -> bool:
+    settings = config.training
     due = any(after // every > before // every for every in (settings.checkpoint_every, settings.picture_every))
-    return due or before < settings.bases_after <= after
+    joins = [settings.bases_after, *([config.refinement.after] if settings.refine_tracking else [])]
+    return due or any(before < join <= after for join in joins)

@@ -2,10 +2,11 @@
 
 It computes what the plain operators and `torch.optim.Adam` compute one by one, for the L1 loss: the network that weighs the
 bases, blending, activation, binding, projection, sorting, both sweeps, and Adam in place. Nothing waits for the host. What
-changes from step to step is a row of a schedule on the device; a counter there says which row is next.
+changes from step to step is a row of a schedule on the device; a counter there says which row is next. Where asked to, a step
+also corrects the tracking of its frames: it turns and shifts the head, which is moving the camera the other way.
 
 Symbols as in the package, and: M images of a batch over all processes, B of them in this process; S slots that frames lie
-in; R processes; C code entries; G rows of a schedule.
+in; R processes; C code entries; G rows of a schedule; F frames whose tracking is corrected.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from gaussian_rasterization._library import NAMESPACE as NAMESPACE
 
-RATES = 11
+RATES = 12
 """Numbers in a row of rates: the learning rate over Adam's first bias correction for mean, rotation, colour, opacity, scale,
 the bases' mean, rotation and colour, and the network; then 1 / sqrt of the second bias correction of what trains from the
-start, and of bases and network."""
+start, and of bases and network; then the share of the network's numbers that weight decay leaves."""
 
 VALUES = 14
 """Tensors of an avatar, in order: mean [N, 3], rotation [N, 4], sh [N, 3], log_scale [N, 3], opacity_logit [N]; bases mean
@@ -54,11 +55,13 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What each of G steps takes. slots [G, M] int32; background [G, M, 3]; rates [G, RATES]."""
+    """What each of G steps takes. slots [G, M] int32; background [G, M, 3]; rates [G, RATES]; frames [G, M] int32: the rows of
+    the corrections."""
 
     slots: Tensor
     background: Tensor
     rates: Tensor
+    frames: Tensor
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,36 @@ def workspace_bytes(
 
 
 @dataclass(frozen=True)
+class FrameTable:
+    """Three numbers of each frame, which Adam moves when it is shown. values, averages, squares [F, 3]; visits [F] float32: how
+    often. rate: of Adam. stiffness: times a number, the gradient of what keeps it small, for each time that it is shown."""
+
+    values: Tensor
+    averages: Tensor
+    squares: Tensor
+    visits: Tensor
+    rate: float
+    stiffness: float
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """Of the tracking of F frames. turns: axis times angle, radians, of the mesh about its middle; shifts: of the mesh; both in
+    the axes of the world, less what all frames have in common. middles [F, 3]."""
+
+    turns: FrameTable
+    shifts: FrameTable
+    middles: Tensor
+
+    def tensors(self, schedule: Schedule) -> list[Tensor]:
+        tables = [[table.values, table.averages, table.squares, table.visits] for table in (self.turns, self.shifts)]
+        return [*tables[0], *tables[1], self.middles, schedule.frames]
+
+    def numbers(self) -> list[float]:
+        return [self.turns.rate, self.shifts.rate, self.turns.stiffness, self.shifts.stiffness]
+
+
+@dataclass(frozen=True)
 class TrainingMemory:
     """What a training step changes: values, averages, squares (each VALUES tensors: the parameters and Adam's moments), seen
     [N] bool, state, exchange [R, exchange_length], errors [G, B, 2] (sums of absolute and of squared differences of the
@@ -164,6 +197,7 @@ def compute_gradients(
     process: int,
     loss_scale: float,
     color_init: bool,
+    corrections: Corrections | None = None,
 ) -> None:
     """The first half of a step: this process's images, up to the gradients it has to give to the others.
 
@@ -179,6 +213,7 @@ def compute_gradients(
         memory.errors,
         memory.num_invalid,
         memory.workspace,
+        *_corrections(corrections, schedule),
         shape.as_list(),
         loss_scale,
         color_init,
@@ -186,9 +221,16 @@ def compute_gradients(
 
 
 def update_parameters(
-    frames: Frames, schedule: Schedule, mesh: Mesh, memory: TrainingMemory, shape: Shape, color_init: bool
+    frames: Frames,
+    schedule: Schedule,
+    mesh: Mesh,
+    memory: TrainingMemory,
+    shape: Shape,
+    color_init: bool,
+    corrections: Corrections | None = None,
 ) -> None:
-    """The second half: Adam on all parameters from the gradients of all processes; moves the state on by a row."""
+    """The second half: Adam on all parameters, and the corrections, from the gradients of all processes; moves the state on by
+    a row."""
     torch.ops.gaussian_rasterization.fused_update(
         _frames(frames, schedule),
         _mesh(mesh),
@@ -200,6 +242,7 @@ def update_parameters(
         schedule.rates,
         memory.exchange,
         memory.workspace,
+        *_corrections(corrections, schedule),
         shape.as_list(),
         color_init,
     )
@@ -241,6 +284,10 @@ def render_into(
 def _frames(frames: Frames, schedule: Schedule) -> list[Tensor]:
     poses = [frames.images, frames.vertices, frames.codes, frames.world_to_camera, frames.intrinsics]
     return [*poses, schedule.slots, schedule.background]
+
+
+def _corrections(corrections: Corrections | None, schedule: Schedule) -> tuple[list[Tensor], list[float]]:
+    return ([], []) if corrections is None else (corrections.tensors(schedule), corrections.numbers())
 
 
 def _mesh(mesh: Mesh) -> list[Tensor]:

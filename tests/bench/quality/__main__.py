@@ -6,6 +6,8 @@ ended, and `--seconds` ends a call between two runs. Every call writes table.md 
     python -m tests.bench.quality --suite choose --size 512 --images 50000 --seeds 0 1 2 --seconds 540
     python -m tests.bench.quality --size 128 --frames 120 --images 3000 --subjects noisy_a --recipes published average
     python -m tests.bench.quality --suite none --subject DIR --template FILE --recipes published best:loss.ssim=0.2
+
+Several processes share a study with `--part 1/4`, `--part 2/4`, ..., into one --out; made subjects have to be in the cache then.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sources = list_sources(options, base, device)
     results = options.out / "results.jsonl"
     done = {record["key"] for record in read_records(results)}
-    missing = [task for task in list_tasks(options, base, sources) if task.key not in done]
+    number, parts = options.part
+    ours = list_tasks(options, base, sources)[number - 1 :: parts]
+    missing = [task for task in ours if task.key not in done]
     left = run_tasks(missing, {source.identity: source for source in sources}, options, device, results)
     records = read_records(results)
     if records:
@@ -89,8 +93,17 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--cache", type=Path, default=Path("output/quality/subjects"), help="made subjects (%(default)s)"
     )
+    where.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="the I-th of N equal parts of the runs")
     where.add_argument("--seconds", type=positive, default=float("inf"), help="begin no run that would end later")
     return parser
+
+
+def _part(text: str) -> tuple[int, int]:
+    """`I/N`, with I from 1 to N."""
+    number, _, parts = text.partition("/")
+    if not (number.isdigit() and parts.isdigit() and 1 <= int(number) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"found {text}, expected I/N with I from 1 to N, for example 1/4")
+    return int(number), int(parts)
 
 
 def list_sources(options: argparse.Namespace, base: Config, device: torch.device) -> list[Source]:
@@ -142,15 +155,16 @@ def run_tasks(
     lpips, advice = load_lpips(device)
     if lpips is None and tasks:
         say(advice)
-    opened: tuple[str, Subject] | None = None
+    opened: dict[str, Subject] = {}
     for number, task in enumerate(tasks):
         started = time.perf_counter()
         if started - begin + longest > options.seconds:
             return len(tasks) - number
-        if opened is None or opened[0] != task.source:
-            opened = task.source, sources[task.source].open()
-        frames = split_frames(opened[1].tracked, Held(task.held), task.share)
-        record = run(task, opened[1], frames, device, lpips)
+        if task.source not in opened:
+            opened[task.source] = sources[task.source].open()
+        subject = opened[task.source]
+        frames = split_frames(subject.tracked, Held(task.held), task.share)
+        record = run(task, subject, frames, device, lpips)
         append_record(results, record)
         longest = max(longest, time.perf_counter() - started)
         say(_tell(record))

@@ -16,12 +16,12 @@ inline void define_fused_schemas(torch::Library& library) {
   library.def("fused_fits_device(int all_images, int bases) -> bool");
   library.def(
       "fused_gradients(Tensor[] frames, Tensor[] mesh, Tensor[] values, Tensor seen, Tensor(a!) state, Tensor(b!) "
-      "exchange, Tensor(c!) errors, Tensor(d!) num_invalid, Tensor(e!) workspace, int[] sizes, float loss_scale, bool "
-      "color_init) -> ()");
+      "exchange, Tensor(c!) errors, Tensor(d!) num_invalid, Tensor(e!) workspace, Tensor[] corrections, float[] "
+      "correction_numbers, int[] sizes, float loss_scale, bool color_init) -> ()");
   library.def(
       "fused_update(Tensor[] frames, Tensor[] mesh, Tensor(a!)[] values, Tensor(b!)[] averages, Tensor(c!)[] squares, "
-      "Tensor(d!) seen, Tensor(e!) state, Tensor rates, Tensor exchange, Tensor(f!) workspace, int[] sizes, bool "
-      "color_init) -> ()");
+      "Tensor(d!) seen, Tensor(e!) state, Tensor rates, Tensor exchange, Tensor(f!) workspace, Tensor(g!)[] "
+      "corrections, float[] correction_numbers, int[] sizes, bool color_init) -> ()");
   library.def(
       "fused_render(Tensor[] frames, Tensor[] mesh, Tensor[] values, Tensor(a!) state, Tensor(b!) num_invalid, "
       "Tensor(c!) workspace, int[] sizes, Tensor(d!)? pictures, Tensor(e!)? color, Tensor(f!)? alpha) -> ()");

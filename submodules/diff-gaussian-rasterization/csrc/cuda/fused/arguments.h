@@ -19,6 +19,8 @@ GR_HD int part_width(int part) { return part == 1 ? 4 : 3; }
 GR_HD int part_offset(int part) { return part == 0 ? 0 : part == 1 ? 3 : 7; }  // of a part's numbers among all
 inline constexpr int kBlendedFields = 10;
 inline constexpr int kFaceVectors = 6;  // of 16 bytes, of a posed face (faces.cuh)
+inline constexpr int kCorrectedCamera = 16;  // numbers: world_to_camera [3, 4], the middle of the mesh [3]
+inline constexpr int kMotionFields = 6;      // force and torque on the head (corrections.cu)
 inline constexpr int kGaussiansPerBlock = kWarpSize;
 inline constexpr int kPoseThreads = kGaussiansPerBlock * kBlendedFields;  // one thread for each blended number
 
@@ -40,10 +42,12 @@ struct Frames {
   std::int64_t camera_stride;  // 1 camera, or 0
   const std::int32_t* slots;   // [rows, M]
   const float* background;     // [rows, M, 3]
+  const float* corrected;      // [M, kCorrectedCamera] of this step; null: the tracking is not corrected
 };
 
 // Learning rates of Adam over its first bias correction, in the order of the optimiser's groups, and 1 / sqrt of its
-// second one for the parameters that train from the start and for those that join later.
+// second one for the parameters that train from the start and for those that join later; then the share of the network's
+// numbers that weight decay leaves.
 enum Rate : int {
   kMeanRate,
   kRotationRate,
@@ -56,6 +60,7 @@ enum Rate : int {
   kNetworkRate,
   kCorrection,
   kBasisCorrection,
+  kNetworkKeep,
   kRates
 };
 
@@ -129,7 +134,7 @@ std::int64_t live_words(const Sizes& sizes);
 void sweep_l1(const SweepArguments& arguments, cudaStream_t stream);
 
 // What the devices exchange, a block for each process: gradients to the blended numbers of its images, and the sums of
-// its images for what is common to them.
+// its images for what is common to them; force and torque on the head in each.
 struct Exchange {
   std::int64_t gaussians, images;  // N, B
   GR_HD std::int64_t part(int part) const { return part_offset(part) * gaussians; }
@@ -138,7 +143,8 @@ struct Exchange {
   GR_HD std::int64_t opacity() const { return scale() + 3 * gaussians; }
   GR_HD std::int64_t color_sums() const { return opacity() + gaussians; }
   GR_HD std::int64_t overflow() const { return color_sums() + 4 * gaussians; }
-  GR_HD std::int64_t length() const { return overflow() + 4; }
+  GR_HD std::int64_t motion(std::int64_t image) const { return overflow() + 4 + 8 * image; }
+  GR_HD std::int64_t length() const { return motion(images); }
 };
 
 struct GradientsArguments {
@@ -157,6 +163,23 @@ void local_gradients(const GradientsArguments& arguments, cudaStream_t stream);
 struct Trained {
   float *value, *average, *square;
 };
+
+// Three numbers of each frame, learnt as it is shown: value, average, square [F, 3], visits [F]. stiffness: times a number,
+// the gradient of what keeps it small.
+struct FrameTable {
+  float *value, *average, *square, *visits;
+  float rate, stiffness;
+};
+// Corrections of the tracking of F frames (corrections.cu): turns, axis times angle, and shifts, in the world's axes.
+struct Corrections {
+  FrameTable turns, shifts;
+  const float* middles;        // [F, 3] of their meshes
+  const std::int32_t* frames;  // [rows, M]: which frame an image shows
+  std::int64_t count;          // F; 0: the tracking is not corrected
+};
+// Before the faces are posed: the cameras of the images of this step, with the middles, to cameras.
+void correct_cameras(const Sizes& sizes, const State* state, const Frames& frames, const Corrections& corrections,
+                     float* cameras, cudaStream_t stream);
 
 // The network that weighs the bases: C - H - H - K.
 inline constexpr int kLayers = 3;
@@ -182,13 +205,16 @@ struct UpdateArguments {
   bool* seen;  // [N]; null: colours are not initialised
   Network network;
   float* partial_sums;  // [update_blocks(), M, K]
+  Corrections corrections;
 };
 std::int64_t update_blocks();
 bool fits_update(std::int64_t all_images, std::int64_t bases);  // in shared memory
-// The blended numbers first; then what is common to the images, and the network, in any order; then the state.
+// The blended numbers first; then what is common to the images, the network, and the corrections, in any order; then the
+// state.
 void update_blended(const UpdateArguments& arguments, cudaStream_t stream);
 void update_common(const UpdateArguments& arguments, cudaStream_t stream);
 void update_network(const UpdateArguments& arguments, cudaStream_t stream);
+void update_corrections(const UpdateArguments& arguments, cudaStream_t stream);
 void finish_step(const UpdateArguments& arguments, cudaStream_t stream);
 
 // The inference path's sweep: straight into a picture, or into planes.

@@ -132,8 +132,10 @@ __global__ void __launch_bounds__(kUpdateThreads) update_network_kernel(const Up
     gradient += output_gradients_of(n, layer, image).values[output] * value;
   }
   const float* rates = a.rates + a.state->row * kRates;
-  adam(is_weight ? n.weight[layer] : n.bias[layer], is_weight ? i : output, gradient, rates[kNetworkRate],
-       rates[kBasisCorrection]);
+  const Trained& trained = is_weight ? n.weight[layer] : n.bias[layer];
+  const std::int64_t number = is_weight ? i : output;
+  trained.value[number] *= rates[kNetworkKeep];
+  adam(trained, number, gradient, rates[kNetworkRate], rates[kBasisCorrection]);
 }
 
 }  // namespace

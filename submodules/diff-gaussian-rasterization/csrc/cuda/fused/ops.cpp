@@ -20,6 +20,9 @@ using namespace cuda::fused;
 
 // Positions in the lists of tensors.
 enum FrameTensor { kImages, kVertices, kCodes, kWorldToCamera, kIntrinsics, kSlots, kBackground, kFrameTensors };
+// Nothing at all where the tracking is not corrected. A table is values, averages, squares, visits.
+enum CorrectionTensor { kTurns, kShifts = 4, kMiddles = 8, kFramesOfImages, kCorrectionTensors };
+enum CorrectionNumber { kTurnRate, kShiftRate, kTurnStiffness, kShiftStiffness, kCorrectionNumbers };
 enum MeshTensor { kFaces, kTangents, kFaceIds, kBarycentrics, kMeshTensors };
 enum AvatarTensor { kBase, kLogScale = 3, kOpacityLogit, kBasis, kNetwork = 8, kAvatarTensors = 14 };
 
@@ -135,6 +138,20 @@ class Call {
         avatar_, mesh_,           workspace.weights,
         seen,    workspace.lists, data<std::int32_t>(checked(op_, "num_invalid", num_invalid, at::kInt, 1, like()))};
   }
+  // The corrections of the tracking, whose cameras are used from here on; none where there are no tensors.
+  Corrections correct(const Workspace& workspace, TensorList tensors, at::ArrayRef<double> numbers) {
+    if (tensors.empty()) return {};
+    check_count(op_, "corrections", tensors, kCorrectionTensors);
+    TORCH_CHECK_VALUE(numbers.size() == kCorrectionNumbers,
+                      message(op_, ": corrections have ", static_cast<std::int64_t>(numbers.size()), " numbers; expected ",
+                              static_cast<std::int64_t>(kCorrectionNumbers)));
+    const std::int64_t count = tensors[kMiddles].size(0);
+    const auto& frames = checked(op_, "frames of images", tensors[kFramesOfImages], at::kInt, 2, like());
+    frames_.corrected = workspace.cameras;
+    return {table(tensors, kTurns, count, numbers[kTurnRate], numbers[kTurnStiffness]),
+            table(tensors, kShifts, count, numbers[kShiftRate], numbers[kShiftStiffness]),
+            floats("middles", tensors[kMiddles], 3 * count), data<std::int32_t>(frames), count};
+  }
   const Frames& frames() const { return frames_; }
   const Avatar& avatar() const { return avatar_; }
   const MeshArguments<float, std::int32_t>& mesh() const { return mesh_; }
@@ -148,6 +165,13 @@ class Call {
   }
 
  private:
+  FrameTable table(TensorList tensors, int first, std::int64_t count, double rate, double stiffness) const {
+    const auto numbers = [&](int i, std::int64_t each) {
+      return floats("corrections", tensors[first + i], each * count);
+    };
+    return {numbers(0, 3), numbers(1, 3), numbers(2, 3), numbers(3, 1), static_cast<float>(rate),
+            static_cast<float>(stiffness)};
+  }
   void read_frames(TensorList f) {
     const auto floats = [&](int i, const char* name, std::int64_t axes) {
       return data<float>(checked(op_, name, f[i], at::kFloat, axes, like()));
@@ -165,7 +189,8 @@ class Call {
                f[kCodes].size(1),
                f[kWorldToCamera].size(0) == 1 ? 0 : 1,
                data<std::int32_t>(checked(op_, "slots", f[kSlots], at::kInt, 2, like())),
-               floats(kBackground, "background", 3)};
+               floats(kBackground, "background", 3),
+               nullptr};
   }
   void read_mesh(TensorList m, const Tensor& vertices) {
     mesh_ = {vertices.size(0),
@@ -231,14 +256,17 @@ std::int64_t exchange_length(std::int64_t gaussians, std::int64_t images) {
 
 void gradients(TensorList frames, TensorList mesh, TensorList values, const Tensor& seen, const Tensor& state,
                const Tensor& exchange, const Tensor& errors, const Tensor& num_invalid, const Tensor& workspace,
-               at::IntArrayRef sizes, double loss_scale, bool color_init) {
-  const Call call("fused_gradients", frames, mesh, values, sizes, true);
+               TensorList corrections, at::ArrayRef<double> correction_numbers, at::IntArrayRef sizes,
+               double loss_scale, bool color_init) {
+  Call call("fused_gradients", frames, mesh, values, sizes, true);
   const Workspace w = call.workspace(workspace);
   State* s = call.state(state);
   const cudaStream_t stream = call.stream();
   const Sizes& n = call.sizes();
   const Exchange layout{n.gaussians, n.images};
   float* block = call.floats("exchange", exchange, layout.length());
+  const Corrections corrected = call.correct(w, corrections, correction_numbers);
+  if (corrected.count != 0) correct_cameras(n, s, call.frames(), corrected, w.cameras, stream);
   fill_lists(n, call.pose_arguments(w, s, color_init ? data<bool>(seen) : nullptr, num_invalid),
              call.network(w, {}, {}), false);
   sweep_l1({n, s, call.frames(), w.lists, w.live, color_init ? block + layout.color_sums() : nullptr,
@@ -250,9 +278,10 @@ void gradients(TensorList frames, TensorList mesh, TensorList values, const Tens
 
 void update(TensorList frames, TensorList mesh, TensorList values, TensorList averages, TensorList squares,
             const Tensor& seen, const Tensor& state, const Tensor& rates, const Tensor& exchange,
-            const Tensor& workspace, at::IntArrayRef sizes, bool color_init) {
+            const Tensor& workspace, TensorList corrections, at::ArrayRef<double> correction_numbers,
+            at::IntArrayRef sizes, bool color_init) {
   constexpr const char* op = "fused_update";
-  const Call call(op, frames, mesh, values, sizes, true);
+  Call call(op, frames, mesh, values, sizes, true);
   check_count(op, "averages", averages, kAvatarTensors), check_count(op, "squares", squares, kAvatarTensors);
   for (int i = 0; i < kAvatarTensors; ++i)
     for (const Tensor* tensor : {&averages[i], &squares[i]})
@@ -279,9 +308,11 @@ void update(TensorList frames, TensorList mesh, TensorList values, TensorList av
   a.seen = color_init ? data<bool>(seen) : nullptr;
   a.network = call.network(w, averages, squares);
   a.partial_sums = w.partial_sums;
+  a.corrections = call.correct(w, corrections, correction_numbers);
   update_blended(a, call.stream());
   Branch common;
   update_common(a, common.stream());
+  if (a.corrections.count != 0) update_corrections(a, common.stream());
   if (n.bases != 0) update_network(a, call.stream());
   common.join();
   finish_step(a, call.stream());

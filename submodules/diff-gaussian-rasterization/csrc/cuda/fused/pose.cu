@@ -126,7 +126,7 @@ __device__ __forceinline__ bool pose_gaussian(const PoseArguments& a, const floa
   if (!is_drawable) atomicAdd(a.num_invalid + row, 1);
   Splat<float> splat{};
   const bool is_visible =
-      is_drawable && project(g, camera_of(a.frames, a.sizes, slot_of(a.frames, a.sizes, row, image)), splat);
+      is_drawable && project(g, camera_of(a.frames, a.sizes, row, image), splat);
   store_splat(splat, a.lists.splats + i);
   if (is_visible && a.lists.moments)
     for (int j = 0; j < 3; ++j) a.lists.moments[3 * i + j] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);

@@ -16,9 +16,16 @@ __device__ __forceinline__ const float* background_of(const Frames& frames, cons
                                                       std::int64_t image) {
   return frames.background + 3 * (row * sizes.all_images + sizes.first_image + image);
 }
-__device__ __forceinline__ Camera<float> camera_of(const Frames& frames, const Sizes& sizes, std::int64_t slot) {
-  const std::int64_t c = slot * frames.camera_stride;
-  return load_camera(frames.world_to_camera + 12 * c, frames.intrinsics + 4 * c, sizes.width, sizes.height);
+__device__ __forceinline__ const float* corrected_camera(const Frames& frames, const Sizes& sizes,
+                                                         std::int64_t image) {
+  return frames.corrected + kCorrectedCamera * (sizes.first_image + image);
+}
+// The camera of an image of this process, corrected where the tracking is.
+__device__ __forceinline__ Camera<float> camera_of(const Frames& frames, const Sizes& sizes, std::int64_t row,
+                                                   std::int64_t image) {
+  const std::int64_t c = slot_of(frames, sizes, row, image) * frames.camera_stride;
+  const float* pose = frames.corrected ? corrected_camera(frames, sizes, image) : frames.world_to_camera + 12 * c;
+  return load_camera(pose, frames.intrinsics + 4 * c, sizes.width, sizes.height);
 }
 
 // The number that a thread of a block of kPoseThreads has: warps 0 to 2 have the means of 32 Gaussians, as they lie in

@@ -34,6 +34,7 @@ class Workspace {
     for (float*& values : hidden_gradients) values = take<float>(images * w.hidden);
     weights = take<float>(images * s.bases);
     weight_gradients = take<float>(images * s.bases);
+    cameras = w.training ? take<float>(images * kCorrectedCamera) : nullptr;
     partial_sums = w.training ? take<float>(update_blocks() * images * s.bases) : nullptr;
   }
 
@@ -41,7 +42,7 @@ class Workspace {
 
   Lists lists;
   std::uint32_t* live;
-  float *hidden_values[2], *hidden_gradients[2], *weights, *weight_gradients, *partial_sums;
+  float *hidden_values[2], *hidden_gradients[2], *weights, *weight_gradients, *cameras, *partial_sums;
 
  private:
   template <typename T>
