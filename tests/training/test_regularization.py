@@ -96,7 +96,7 @@ def test_what_the_fused_step_does_not_compute_takes_the_plain_path(
     assert fused_module.supports(configured(*FUSED_TOO, "loss.ssim_after=100"), gpu)
 
 
-@pytest.mark.parametrize("setting", [SETTINGS[1], SETTINGS[2], SETTINGS[6]])
+@pytest.mark.parametrize("setting", [FUSED_TOO[1], PLAIN_ALONE[0], PLAIN_ALONE[3]])
 def test_what_needs_to_know_the_frames_is_refused_for_a_stream(setting: str) -> None:
     with pytest.raises(ConfigError, match=rf"{setting.partition('=')[0]} is .*stream"):
         build_trainer(configured(setting), tiny_dataset().template, CPU)
