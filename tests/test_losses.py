@@ -120,6 +120,21 @@ def test_bases_of_zero_as_at_the_start_have_a_finite_gradient(count: int) -> Non
     assert torch.equal(basis.grad, torch.zeros_like(basis))
 
 
+def smoothness_by_loops(basis: np.ndarray, beside: list[list[int]]) -> float:
+    squares = [
+        float((basis[k, other, d] - basis[k, own, d]) ** 2)
+        for k, own, d in itertools.product(*map(range, basis.shape))
+        for other in beside[own]
+        if other != own
+    ]
+    return sum(squares) / len(squares)
+
+
+def test_bases_without_neighbours_are_smooth() -> None:
+    basis = torch.randn(2, 5, 3, generator=generator())
+    assert float(losses.basis_smoothness(basis, torch.arange(5)[:, None].expand(5, 2))) == 0.0
+
+
 def make_rendering() -> tuple[Rendering, Tensor, Tensor]:
     color, target = torch.rand(2, 2, 3, 16, 17, generator=generator(), dtype=torch.float64)
     alpha, mask = torch.rand(2, 2, 1, 16, 17, generator=generator(), dtype=torch.float64)
@@ -130,9 +145,14 @@ def make_rendering() -> tuple[Rendering, Tensor, Tensor]:
 def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
     rendering, target, mask = make_rendering()
     blend, basis = torch.randn(2, 4, generator=generator()), torch.randn(4, 6, 3, generator=generator())
-    weights = LossWeights(l1=0.8, ssim=0.2, lpips=0.3, alpha=0.5, sparsity=0.01, orthogonality=0.1)
+    bases, beside = (basis, 2 * basis, 0.5 * basis), torch.tensor([[1, 2], [2, 1], [2, 5], [3, 3], [4, 4], [5, 0]])
+    weights = LossWeights(
+        l1=0.8, ssim=0.2, lpips=0.3, alpha=0.5, sparsity=0.01, orthogonality=0.1, smooth_weights=0.4, smooth_bases=1e-7,
+        region=0.7,
+    )  # fmt: skip
     loss, terms = total_loss(
-        rendering, target, mask, weights, blend_weights=blend, bases=(basis, 2 * basis),
+        rendering, target, mask, weights, blend_weights=blend, bases=bases, weight_steps=3 * blend, neighbors=beside,
+        region_shares=mask,
         lpips=lambda a, b: (a - b).square().mean(dim=(1, 2, 3)),  # type: ignore[arg-type]
     )  # fmt: skip
     color, alpha = rendering.color.detach(), rendering.alpha.detach()
@@ -143,7 +163,12 @@ def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
         "alpha": (alpha - mask).abs().mean().item(),
         "sparsity": blend.abs().mean().item(),
         "orthogonality": orthogonality_by_loops(basis.numpy()),
+        "smooth_weights": 9 * (blend.double() ** 2).mean().item(),
+        "smooth_bases": smoothness_by_loops(basis.numpy(), beside.tolist())
+        * (1 / 0.0003**2 + 4 / 0.1**2 + 0.25 / 0.2**2)
+        / 3,
     }
+    expected["region"] = ((color - target).abs() * mask).mean().item()
     assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
     assert loss.item() == pytest.approx(
         sum(getattr(weights, name) * value for name, value in expected.items()), rel=1e-5
@@ -153,7 +178,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
 
 
 def test_a_term_of_weight_zero_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ssim", "lpips", "alpha", "sparsity", "orthogonality"):
+    for name in set(losses._TERMS) - {"l1"}:
         monkeypatch.setitem(losses._TERMS, name, pytest.fail)
     rendering, target, mask = make_rendering()
     loss, terms = total_loss(rendering, target, mask, LossWeights())
@@ -169,7 +194,7 @@ def test_gradients_reach_colour_and_alpha() -> None:
     assert rendering.alpha.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", ["lpips", "sparsity", "orthogonality"])
+@pytest.mark.parametrize("name", ["lpips", "sparsity", "orthogonality", "smooth_weights", "smooth_bases", "region"])
 def test_a_term_without_its_input_is_our_mistake(name: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}' has a weight"):
         total_loss(*make_rendering(), LossWeights(**{name: 0.1}))

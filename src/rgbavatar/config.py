@@ -74,6 +74,7 @@ class TrainingConfig:
     refine_tracking: bool = False
     code_noise: float = _setting(0.0, low=0, high=10)
     average: float = _setting(0.0, low=0, high=0.999999)
+    error_sampling: float = _setting(0.0, low=0, high=1)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """What training minimises. Images are [B, 3, H, W] float in [0, 1]; K blendshapes weigh [B, K]; N Gaussians.
 
+*Neighbours* of a Gaussian [N, 2] int64: those that follow it along u and along v on the UV map; itself where there is none.
+
 Alpha is straight: an image composites over a background as `alpha rgb + (1 - alpha) background`.
 """
 
@@ -20,11 +22,14 @@ from rgbavatar.types import Rendering
 
 _LEVEL = 1.0 / 255.0  # one step of an 8-bit image
 _MIN_SQUARED_NORM = 1e-20  # keeps the gradient of an all-zero basis finite
+# Of the numbers of trained bases, root mean square, for 20 k Gaussians: metres, quaternion, spherical harmonic.
+_BASIS_SIZES = (3e-4, 0.1, 0.2)
+_JOINING_LATER = ("ssim", "lpips")
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """The factor of each term of the loss; a term of weight 0 is not computed. ssim_after: images before its term joins."""
+    """The factor of each term of the loss; a term of weight 0 is not computed. NAME_after: images before a term joins."""
 
     l1: float = 1.0
     ssim: float = 0.0
@@ -32,7 +37,11 @@ class LossWeights:
     alpha: float = 0.0
     sparsity: float = 0.0
     orthogonality: float = 0.0
+    smooth_weights: float = 0.0
+    smooth_bases: float = 0.0
+    region: float = 0.0
     ssim_after: int = 0
+    lpips_after: int = 0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -43,10 +52,12 @@ class LossWeights:
             raise ConfigError(
                 "all loss weights are 0, so there is nothing to learn; give at least one, such as l1: 1.0"
             )
-        if given == {"ssim"} and self.ssim_after > 0:
+        later = {name for name in _JOINING_LATER if getattr(self, f"{name}_after") > 0}
+        if given <= later:
+            names = " and ".join(sorted(given))
             raise ConfigError(
-                f"loss weight ssim is the only one and joins after {self.ssim_after} images, so there is nothing to learn "
-                f"before; give another, such as l1: 1.0, or set loss.ssim_after to 0"
+                f"no loss weight but that of {names} is above 0, which joins after some images, so there is nothing to learn "
+                f"before; give another, such as l1: 1.0, or set loss.{min(given)}_after to 0"
             )
 
     def factors(self) -> dict[str, float]:
@@ -55,7 +66,9 @@ class LossWeights:
 
     def at(self, images_seen: int) -> LossWeights:
         """Those after so many images: without the terms that have not joined."""
-        return self if images_seen >= self.ssim_after else replace(self, ssim=0.0, ssim_after=0)
+        waiting = [name for name in _JOINING_LATER if images_seen < getattr(self, f"{name}_after")]
+        changes: dict[str, Any] = dict.fromkeys(waiting, 0.0) | {f"{name}_after": 0 for name in _JOINING_LATER}
+        return replace(self, **changes)
 
 
 def composite(images: Tensor, background: Tensor) -> Tensor:
@@ -120,6 +133,26 @@ def basis_orthogonality(basis: Tensor) -> Tensor:
     return off_diagonal.square().sum() / (count * (count - 1))
 
 
+def weight_smoothness(steps: Tensor) -> Tensor:
+    """The mean square of the changes [B, K] of the blendshape weights from each frame to the next one."""
+    return steps.square().mean()
+
+
+def region_loss(prediction: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+    """The absolute difference of images times shares [B, 1, H, W] of their pixels in [0, 1], mean over all pixels and colours."""
+    return ((prediction - target).abs() * shares).mean()
+
+
+def basis_smoothness(basis: Tensor, neighbors: Tensor) -> Tensor:
+    """The mean squared difference between the numbers of Gaussians that are neighbours, as a scalar; 0 where none are.
+
+    basis [K, N, D]; neighbors [N, 2]. Mean over K, pairs and D.
+    """
+    pairs = (neighbors != torch.arange(len(neighbors), device=neighbors.device)[:, None]).sum()
+    squares = [(basis.index_select(1, next_ones) - basis).square().sum() for next_ones in neighbors.unbind(1)]
+    return torch.stack(squares).sum() / (basis.shape[0] * basis.shape[2] * pairs.clamp_min(1))
+
+
 def total_loss(
     rendering: Rendering,
     target: Tensor,
@@ -128,12 +161,17 @@ def total_loss(
     *,
     blend_weights: Tensor | None = None,
     bases: Sequence[Tensor] = (),
+    weight_steps: Tensor | None = None,
+    neighbors: Tensor | None = None,
+    region_shares: Tensor | None = None,
     lpips: LpipsMetric | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of the terms, and each term before weighting, detached, for the log.
 
     target [B, 3, H, W]: composited over the rendering's background. target_alpha [B, 1, H, W]: the head mask.
-    blend_weights [B, K], bases (each [K, N, D]) and lpips are needed only by the terms sparsity, orthogonality and lpips.
+    blend_weights [B, K], bases (of mean, rotation and sh, each [K, N, D]) and lpips are needed only by the terms sparsity,
+    orthogonality and lpips; weight_steps [B, K], how the weights change to the next frame, by smooth_weights; bases and
+    neighbors [N, 2] by smooth_bases; region_shares [B, 1, H, W], how much each pixel belongs to the region, by region.
     """
     check_image_pair(rendering.color, target)
     arguments: dict[str, tuple[Any, ...]] = {
@@ -143,6 +181,9 @@ def total_loss(
         "alpha": (rendering.alpha, target_alpha),
         "sparsity": (blend_weights,),
         "orthogonality": (bases or None,),
+        "smooth_weights": (weight_steps,),
+        "smooth_bases": (bases or None, neighbors),
+        "region": (rendering.color, target, region_shares),
     }
     factors = {name: factor for name, factor in weights.factors().items() if factor > 0.0}
     terms = {name: _compute_term(name, arguments[name]) for name in factors}
@@ -154,6 +195,12 @@ def _mean_orthogonality(bases: Sequence[Tensor]) -> Tensor:
     return torch.stack([basis_orthogonality(basis) for basis in bases]).mean()
 
 
+def _mean_smoothness(bases: Sequence[Tensor], neighbors: Tensor) -> Tensor:
+    """Of mean, rotation and colour, each in units of its usual size, so that none drowns the others."""
+    parts = [basis_smoothness(basis, neighbors) / size**2 for basis, size in zip(bases, _BASIS_SIZES, strict=True)]
+    return torch.stack(parts).mean()
+
+
 _TERMS: Mapping[str, Any] = {
     "l1": l1_loss,
     "ssim": ssim_loss,
@@ -161,6 +208,9 @@ _TERMS: Mapping[str, Any] = {
     "alpha": alpha_loss,
     "sparsity": weight_sparsity,
     "orthogonality": _mean_orthogonality,
+    "smooth_weights": weight_smoothness,
+    "smooth_bases": _mean_smoothness,
+    "region": region_loss,
 }
 
 

@@ -27,28 +27,31 @@ from rgbavatar.training.refinement import Refinement
 from tests.helpers.tiny_subject import CPU, tiny_config, tiny_dataset, tiny_trainer
 from tests.training.test_refinement import corrections_of, refined
 
-folder, images, refines = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "refines"
+folder, images, kind = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(1)
 with joined_processes(CPU) as processes:
     dataset = tiny_dataset()
-    config = refined(tiny_config(images=images), focal=0.01) if refines else tiny_config(images=images)
+    config = tiny_config(images=images, error_sampling=0.5 if kind == "errors" else 0.0)
+    config = refined(config, focal=0.01) if kind == "refines" else config
     trainer = tiny_trainer(config, dataset, processes=processes)
-    if refines:
+    if kind == "refines":
         trainer.refinement = Refinement(dataset, config.refinement, CPU)
     train_offline(trainer, dataset, RunDir(folder), NullLog(), CPU)
-    tensors = [*trainer.model.state_dict().values(), *(vars(corrections_of(trainer)).values() if refines else [])]
+    tensors = [*trainer.model.state_dict().values()]
+    tensors += vars(corrections_of(trainer)).values() if kind == "refines" else []
+    tensors += [trainer.errors.weights(range(12))] if kind == "errors" else []
     state = torch.cat([tensor.flatten() for tensor in tensors])
     torch.save((state, trainer.images_seen), folder / f"rank{processes.rank}.pt")
 """
 
 
-def train(folder: Path, count: int, images: int, refines: bool = False) -> list[tuple[torch.Tensor, int]]:
+def train(folder: Path, count: int, images: int, kind: str = "keeps") -> list[tuple[torch.Tensor, int]]:
     folder.mkdir()
     (folder / "worker.py").write_text(WORKER)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
     if count == 1:
         command = [sys.executable]
-    arguments = [str(folder / "worker.py"), str(folder), str(images), "refines" if refines else "keeps"]
+    arguments = [str(folder / "worker.py"), str(folder), str(images), kind]
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, *arguments], check=True, env={**inherited(), **environment}, capture_output=True)
     return [torch.load(folder / f"rank{rank}.pt") for rank in range(count)]
@@ -99,8 +102,8 @@ def test_a_last_batch_that_does_not_divide_is_filled_up(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_refine_the_tracking_as_one_does(tmp_path: Path) -> None:
     """A frame's corrections are in all processes, whichever shows it; 12 images: before roundings have grown."""
-    train(tmp_path / "one", 1, 12, refines=True)
-    two = train(tmp_path / "two", 2, 12, refines=True)
+    train(tmp_path / "one", 1, 12, kind="refines")
+    two = train(tmp_path / "two", 2, 12, kind="refines")
     assert torch.equal(two[0][0], two[1][0]), "the processes hold different corrections"
     found, expected = (
         load_checkpoint(tmp_path / name / "checkpoint.pt").model["tracking.turns"] for name in ("two", "one")

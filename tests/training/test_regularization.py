@@ -18,7 +18,9 @@ from rgbavatar.datasets.images import PreloadedImages
 from rgbavatar.errors import CheckpointError, ConfigError
 from rgbavatar.export.bundle import read_bundle, write_bundle
 from rgbavatar.io.checkpoint import load_checkpoint, save_checkpoint
+from rgbavatar.losses import LossWeights
 from rgbavatar.trained import checkpoint_table, trained_from_checkpoint
+from rgbavatar.training import setup
 from rgbavatar.training.network_noise import NetworkNoise
 from rgbavatar.training.optimizer import Pace, learning_rates
 from rgbavatar.training.processes import ALONE, Processes
@@ -28,13 +30,22 @@ from rgbavatar.training.setup import build_trainer
 from rgbavatar.training.trainer import Trainer
 from tests.helpers.tiny_subject import CODE_WIDTH, CPU, tiny_config, tiny_dataset
 
-FUSED_TOO = ("optimizer.final_share=0.1", "model.normalize_code=true", "optimizer.mlp_weight_decay=30")
-PLAIN_ALONE = (  # what the fused step does not compute
-    "training.code_noise=0.3",
-    "model.mlp_dropout=0.4",
-    "training.average=0.8",
-    "optimizer.exposure=0.02",
-)
+NORMALIZE = "model.normalize_code=true"
+WEIGHT_DECAY = "optimizer.mlp_weight_decay=30"
+NOISE = "training.code_noise=0.3"
+DROPOUT = "model.mlp_dropout=0.4"
+AVERAGE = "training.average=0.8"
+EXPOSURE = "optimizer.exposure=0.02"
+SMOOTH_WEIGHTS = "loss.smooth_weights=1"
+FUSED_TOO = ("optimizer.final_share=0.1", NORMALIZE, WEIGHT_DECAY)
+PLAIN_ALONE = (
+    NOISE,
+    DROPOUT,
+    AVERAGE,
+    EXPOSURE,
+    SMOOTH_WEIGHTS,
+    "loss.smooth_bases=0.1",
+)  # what the fused step does not compute
 SETTINGS = (*FUSED_TOO, *PLAIN_ALONE)
 BLACK = torch.zeros(12, 3)
 
@@ -96,7 +107,7 @@ def test_what_the_fused_step_does_not_compute_takes_the_plain_path(
     assert fused_module.supports(configured(*FUSED_TOO, "loss.ssim_after=100"), gpu)
 
 
-@pytest.mark.parametrize("setting", [FUSED_TOO[1], PLAIN_ALONE[0], PLAIN_ALONE[3]])
+@pytest.mark.parametrize("setting", [NORMALIZE, NOISE, EXPOSURE, SMOOTH_WEIGHTS])
 def test_what_needs_to_know_the_frames_is_refused_for_a_stream(setting: str) -> None:
     with pytest.raises(ConfigError, match=rf"{setting.partition('=')[0]} is .*stream"):
         build_trainer(configured(setting), tiny_dataset().template, CPU)
@@ -117,7 +128,7 @@ def with_spread(dataset: HeadDataset, center: Tensor, spread: Tensor) -> HeadDat
 
 def test_a_normalised_network_sees_codes_of_mean_0_and_deviation_1() -> None:
     dataset = with_spread(tiny_dataset(), torch.tensor([5.0, -1.0, 0.2]), torch.tensor([0.05, 7.0, 1e-5]))
-    scaling = make_trainer(configured(SETTINGS[1]), dataset).model.network.scaling
+    scaling = make_trainer(configured(NORMALIZE), dataset).model.network.scaling
     assert scaling is not None
     seen = scaling(dataset.codes)
     torch.testing.assert_close(seen.mean(dim=0), torch.zeros(3), rtol=0, atol=1e-4)
@@ -128,7 +139,7 @@ def test_a_normalised_network_sees_codes_of_mean_0_and_deviation_1() -> None:
 def test_codes_in_other_units_train_the_same_normalised_avatar() -> None:
     dataset = with_spread(tiny_dataset(), torch.zeros(3), torch.ones(3))
     other = with_spread(dataset, torch.tensor([5.0, -1.0, 0.2]), torch.tensor([0.05, 7.0, 40.0]))
-    ours, theirs = (train(make_trainer(configured(SETTINGS[1]), data), data, 24) for data in (dataset, other))
+    ours, theirs = (train(make_trainer(configured(NORMALIZE), data), data, 24) for data in (dataset, other))
     weights = [trainer.model.weights(data.codes) for trainer, data in ((ours, dataset), (theirs, other))]
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=2e-3)
 
@@ -136,7 +147,7 @@ def test_codes_in_other_units_train_the_same_normalised_avatar() -> None:
 def test_what_is_saved_of_a_normalised_avatar_takes_codes_as_they_are(tmp_path: Path) -> None:
     """Checkpoint, bundle and published table: their network is a plain one that gives the same weights."""
     dataset = with_spread(tiny_dataset(), torch.tensor([5.0, -1.0, 0.2]), torch.tensor([0.05, 7.0, 1.0]))
-    trainer = train(make_trainer(configured(SETTINGS[1]), dataset), dataset, 40)
+    trainer = train(make_trainer(configured(NORMALIZE), dataset), dataset, 40)
     expected = trainer.model.weights(dataset.codes)
     avatar = trained_from_checkpoint(trainer.checkpoint(), "test")
     write_bundle(tmp_path / "avatar.npz", avatar)
@@ -153,12 +164,12 @@ def test_a_run_that_was_not_normalised_does_not_go_on_normalised() -> None:
     dataset = tiny_dataset()
     checkpoint = make_trainer(configured(), dataset).checkpoint()
     with pytest.raises(CheckpointError, match="does not fit"):
-        make_trainer(configured(SETTINGS[1]), dataset).restore(checkpoint)
+        make_trainer(configured(NORMALIZE), dataset).restore(checkpoint)
 
 
 def test_noise_is_as_large_as_the_spread_says_and_new_in_each_step() -> None:
     spread, codes = torch.tensor([1.0, 0.1, 0.0]), torch.randn(4000, CODE_WIDTH)
-    noise = NetworkNoise(configured(SETTINGS[2]), spread)
+    noise = NetworkNoise(configured(NOISE), spread)
     (first, factors), (second, _) = (noise.draw(codes, images, ALONE) for images in (0, 4))
     assert factors is None
     torch.testing.assert_close((first - codes).std(dim=0), 0.3 * spread, rtol=0.05, atol=1e-6)
@@ -166,7 +177,7 @@ def test_noise_is_as_large_as_the_spread_says_and_new_in_each_step() -> None:
 
 
 def test_dropout_leaves_out_its_share_and_keeps_the_mean() -> None:
-    noise = NetworkNoise(configured(SETTINGS[3]), torch.zeros(CODE_WIDTH))
+    noise = NetworkNoise(configured(DROPOUT), torch.zeros(CODE_WIDTH))
     codes = torch.randn(4000, CODE_WIDTH)
     changed, factors = noise.draw(codes, 0, ALONE)
     assert torch.equal(changed, codes)
@@ -178,7 +189,7 @@ def test_dropout_leaves_out_its_share_and_keeps_the_mean() -> None:
 
 
 def test_two_processes_draw_the_noise_that_one_would() -> None:
-    noise = NetworkNoise(configured(SETTINGS[2], SETTINGS[3]), torch.ones(CODE_WIDTH))
+    noise = NetworkNoise(configured(NOISE, DROPOUT), torch.ones(CODE_WIDTH))
     codes = torch.randn(6, CODE_WIDTH)
     whole, factors = noise.draw(codes, 8, ALONE)
     halves = [noise.draw(codes[3 * rank : 3 * rank + 3], 8, Processes(rank, 2)) for rank in range(2)]
@@ -189,7 +200,7 @@ def test_two_processes_draw_the_noise_that_one_would() -> None:
         assert torch.equal(torch.cat(parts), factors[layer])
 
 
-@pytest.mark.parametrize("setting", [SETTINGS[2], SETTINGS[3], SETTINGS[6]])
+@pytest.mark.parametrize("setting", [NOISE, DROPOUT, EXPOSURE])
 def test_the_avatar_is_shown_without_what_training_adds(setting: str) -> None:
     dataset = tiny_dataset()
     trainer = train(make_trainer(configured(setting), dataset), dataset, 40)
@@ -201,7 +212,7 @@ def test_the_avatar_is_shown_without_what_training_adds(setting: str) -> None:
 def test_weight_decay_takes_its_part_of_the_network_alone() -> None:
     """By hand, for a step: the decayed parameters differ from the others by rate times decay, of what they were."""
     dataset = tiny_dataset()
-    plain, decayed = (make_trainer(configured(*more, bases_after=0), dataset) for more in ((), (SETTINGS[4],)))
+    plain, decayed = (make_trainer(configured(*more, bases_after=0), dataset) for more in ((), (WEIGHT_DECAY,)))
     before = parameters(plain)
     for trainer in (plain, decayed):
         train(trainer, dataset, 4)
@@ -223,7 +234,7 @@ def by_hand(trainer: Trainer, dataset: HeadDataset, decay: float, steps: int) ->
 
 def test_the_saved_avatar_is_the_mean_over_the_steps() -> None:
     dataset = tiny_dataset()
-    trainer = make_trainer(configured(SETTINGS[5], color_init=False), dataset)
+    trainer = make_trainer(configured(AVERAGE, color_init=False), dataset)
     expected = by_hand(trainer, dataset, 0.8, 10)
     saved = trained_from_checkpoint(trainer.checkpoint(), "test").model.state_dict()
     for name, value in saved.items():
@@ -249,7 +260,7 @@ def test_a_first_color_counts_at_once() -> None:
 
 def test_a_mean_may_begin_and_end_with_a_run_that_is_gone_on_with() -> None:
     dataset = tiny_dataset()
-    without, having = configured(), configured(SETTINGS[5])
+    without, having = configured(), configured(AVERAGE)
     for first, second in ((without, having), (having, without)):
         trainer = train(make_trainer(first, dataset), dataset, 20)
         resumed = make_trainer(second, dataset)
@@ -266,6 +277,28 @@ def test_ssim_joins_after_its_images() -> None:
     assert same(parameters(late), parameters(never))
     reports = [trainer.step(dataset.batch(torch.arange(4), CPU)) for trainer in (late, never)]
     assert [set(report.terms()) for report in reports] == [{"l1", "ssim"}, {"l1"}]
+
+
+def test_the_perceptual_term_joins_after_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "load_lpips", lambda _: (lambda a, b: (a - b).square().mean(dim=(1, 2, 3)), ""))
+    dataset = tiny_dataset()
+    late, never = (make_trainer(configured(*more), dataset) for more in (("loss.lpips=9", "loss.lpips_after=16"), ()))
+    for trainer in (late, never):
+        train(trainer, dataset, 16)
+    assert same(parameters(late), parameters(never))
+    reports = [trainer.step(dataset.batch(torch.arange(4), CPU)) for trainer in (late, never)]
+    assert [set(report.terms()) for report in reports] == [{"l1", "lpips"}, {"l1"}]
+    assert not same(parameters(late), parameters(never))
+
+
+@pytest.mark.parametrize("name", ["ssim", "lpips"])
+def test_terms_that_all_join_later_leave_nothing_to_learn_before(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"that of {name} is above 0.*set loss.{name}_after to 0"):
+        LossWeights(l1=0.0, **{name: 1.0, f"{name}_after": 5})
+    with pytest.raises(ConfigError, match="that of lpips and ssim"):
+        LossWeights(l1=0.0, ssim=1.0, lpips=1.0, ssim_after=5, lpips_after=5)
+    waiting = LossWeights(l1=0.0, ssim=1.0, lpips=1.0, **{f"{name}_after": 5}).at(4)
+    assert (waiting.ssim, waiting.lpips) == ((0.0, 1.0) if name == "ssim" else (1.0, 0.0))
 
 
 @pytest.mark.parametrize("wrong", [{"l1": 0, "ssim": 1.0, "ssim_after": 5}, {"ssim_after": -1}])
@@ -299,9 +332,9 @@ def test_exposure_finds_the_gains_of_frames_and_leaves_them_out_of_the_avatar() 
 
 def test_exposure_of_other_frames_is_refused() -> None:
     dataset = tiny_dataset()
-    checkpoint = make_trainer(configured(SETTINGS[6]), dataset).checkpoint()
+    checkpoint = make_trainer(configured(EXPOSURE), dataset).checkpoint()
     with pytest.raises(CheckpointError, match="exposure of 12 frames, this split has 9"):
-        make_trainer(configured(SETTINGS[6]), tiny_dataset(9)).restore(checkpoint)
+        make_trainer(configured(EXPOSURE), tiny_dataset(9)).restore(checkpoint)
 
 
 def test_a_published_checkpoint_holds_nothing_new() -> None:

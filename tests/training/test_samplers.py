@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rgbavatar.config import OnlineConfig
-from rgbavatar.training.samplers import EpochSampler, ErrorBook, LocalPool, Reservoir, StreamSampler
+from rgbavatar.training.samplers import EpochSampler, ErrorBook, ErrorSampler, LocalPool, Reservoir, StreamSampler
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -37,6 +37,57 @@ def test_a_batch_may_span_two_epochs() -> None:
 
 def test_seeds_give_different_orders() -> None:
     assert not torch.equal(EpochSampler(50, seed=0).positions(0, 50), EpochSampler(50, seed=1).positions(0, 50))
+
+
+def book_of(errors: dict[int, float]) -> ErrorBook:
+    book = ErrorBook(uniform_share=0.0)
+    book.note(list(errors), list(errors.values()))
+    return book
+
+
+def test_a_share_of_the_draws_follows_the_errors_and_the_others_stay_epochs() -> None:
+    """8,000 draws by errors 1, 2 and 5: standard error 0.6 % at most."""
+    sampler = ErrorSampler(3, 5, 0.25, book_of({0: 1.0, 1: 2.0, 2: 5.0}))
+    batches = [sampler.positions(4 * step, 4).tolist() for step in range(8_000)]
+    epochs = [position for batch in batches for position in batch[:3]]
+    assert epochs == EpochSampler(3, 5).positions(0, 24_000).tolist()
+    counts = Counter(batch[3] for batch in batches)
+    for position, error in enumerate((1.0, 2.0, 5.0)):
+        assert counts[position] / 8_000 == pytest.approx(error / 8.0, abs=0.025)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.37, 1.0])
+def test_batches_of_any_size_hold_the_share_of_draws_by_errors(share: float) -> None:
+    sampler = ErrorSampler(50, 1, share, book_of({position: float(position == 9) for position in range(50)}))
+    sizes, begin, by_errors = [7, 1, 10, 3, 10, 9], 0, 0
+    for size in sizes:
+        positions = sampler.positions(begin, size)
+        assert positions.shape == (size,)
+        by_errors += int(9 in positions.tolist() and share == 1.0)
+        begin += size
+    assert by_errors == (len(sizes) if share == 1.0 else 0)
+    steady = begin - math.floor(share * begin)
+    assert share < 1.0 or steady == 0
+
+
+def test_the_same_errors_give_the_same_draws_after_a_book_was_saved() -> None:
+    book, again = book_of({0: 0.3, 4: 0.1, 2: 0.7}), ErrorBook(uniform_share=0.0)
+    again.restore(book.state())
+    assert torch.equal(again.weights(range(6)), book.weights(range(6)))
+    ours, theirs = (ErrorSampler(6, 0, 0.5, each) for each in (book, again))
+    ours.positions(0, 4)
+    assert torch.equal(ours.positions(4, 4), theirs.positions(4, 4))
+
+
+def test_an_error_that_is_not_finite_says_nothing() -> None:
+    book = book_of({0: 1.0, 1: 3.0})
+    book.note([0, 1], [math.nan, math.inf])
+    assert book.weights([0, 1]).tolist() == [0.25, 0.75]
+
+
+def test_frames_without_an_error_still_fill_a_batch() -> None:
+    sampler = ErrorSampler(5, 0, 1.0, book_of(dict.fromkeys(range(4), 0.0) | {4: 1.0}))
+    assert sorted(sampler.positions(0, 5).tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_the_local_pool_is_first_in_first_out() -> None:

@@ -34,7 +34,7 @@ def _computes(config: Config) -> bool:
     """Whether its kernels do all that a step asks for: L1, and Adam at whatever rates on the avatar and on frames' poses."""
     model, training, optimizer = config.model, config.training, config.optimizer
     others = [factor for name, factor in config.loss.factors().items() if name != "l1"]
-    more = [training.code_noise, training.average, model.mlp_dropout, optimizer.exposure]
+    more = [training.code_noise, training.average, training.error_sampling, model.mlp_dropout, optimizer.exposure]
     refines_more = training.refine_tracking and (config.refinement.code or config.refinement.focal)
     return config.loss.l1 > 0 and not any([*others, *more, refines_more])
 

@@ -1,4 +1,4 @@
-"""Which frames make the next batch: shuffled epochs for a whole sequence, two pools for a stream.
+"""Which frames make the next batch: shuffled epochs for a whole sequence, or in part its errors; two pools for a stream.
 
 A position is an index into the dataset, which for a stream is a slot of its frames' memory. Samplers hand out positions; they
 never touch images.
@@ -6,6 +6,7 @@ never touch images.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from rgbavatar.config import OnlineConfig
 from rgbavatar.training.randomness import derive_seed
+
+_LEAST_WEIGHT = 1e-9  # of a frame whose error is 0, so that a batch can be drawn however few have one
 
 
 class EpochSampler:
@@ -120,8 +123,9 @@ class ErrorBook:
         self._uniform_share = uniform_share
 
     def note(self, slots: Sequence[int], errors: Sequence[float]) -> None:
-        """Errors of frames that have just been rendered, at least 0."""
-        self._errors.update(zip(slots, errors, strict=True))
+        """Errors of frames that have just been rendered, at least 0. One that is not finite says nothing."""
+        known = zip(slots, errors, strict=True)
+        self._errors.update((slot, error) for slot, error in known if math.isfinite(error))
 
     def forget(self, slot: int) -> None:
         """The slot's frame is not held any more."""
@@ -136,6 +140,42 @@ class ErrorBook:
         if total == 0.0:
             return torch.full((n,), 1.0 / n, dtype=torch.float64)
         return u / n + (1.0 - u) * errors / total
+
+    def state(self) -> dict[str, Tensor]:
+        """All that is known, for a checkpoint: slots [m] int64, errors [m] float64."""
+        slots, errors = list(self._errors), list(self._errors.values())
+        return {"slots": torch.tensor(slots, dtype=torch.int64), "errors": torch.tensor(errors, dtype=torch.float64)}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        self._errors = dict(zip(state["slots"].tolist(), state["errors"].tolist(), strict=True))
+
+
+class ErrorSampler:
+    """Shuffled epochs, but for a share of the draws, which follow the errors in a book: the larger, the likelier.
+
+    What is drawn is a function of the seed, of the number of images seen and of the book: with the book in the checkpoint, a run
+    that resumes sees the frames that an uninterrupted one would.
+    """
+
+    def __init__(self, count: int, seed: int, share: float, book: ErrorBook) -> None:
+        """book: of all `count` frames, by position."""
+        self._epochs = EpochSampler(count, seed)
+        self._all = range(count)
+        self._seed = seed
+        self._share = share
+        self._book = book
+
+    def positions(self, images_seen: int, size: int) -> Tensor:
+        """The frames after the first `images_seen`: [size] int64, of which those by their errors, the last ones, are distinct."""
+        before, after = (math.floor(self._share * images) for images in (images_seen, images_seen + size))
+        drawn, steady = after - before, size - (after - before)
+        parts = [self._epochs.positions(images_seen - before, steady)] if steady else []
+        if drawn:
+            random = torch.Generator().manual_seed(derive_seed(self._seed, f"errors {images_seen}"))
+            weights = self._book.weights(self._all).clamp_min(_LEAST_WEIGHT)
+            parts.append(_draw(self._all, weights, drawn, random))
+        return torch.cat(parts)
 
 
 class StreamSampler:

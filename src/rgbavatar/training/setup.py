@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from rgbavatar.binding.mesh_binding import bind_template
+from rgbavatar.binding.mesh_binding import MeshBinding, bind_template
+from rgbavatar.binding.regions import expressive_regions, shares_of_gaussians
+from rgbavatar.binding.uv_neighbors import find_uv_neighbors
 from rgbavatar.config import Config
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.errors import ConfigError
@@ -16,6 +19,7 @@ from rgbavatar.model.avatar import AvatarModel, AvatarShape
 from rgbavatar.model.coefficients import code_scaling, code_spread
 from rgbavatar.templates.base import HeadTemplate
 from rgbavatar.training.exposure import Exposure
+from rgbavatar.training.neighbors import Neighbors, find_time_neighbors
 from rgbavatar.training.network_noise import NetworkNoise
 from rgbavatar.training.processes import ALONE, Processes
 from rgbavatar.training.randomness import Generators
@@ -34,6 +38,8 @@ def build_trainer(
 
     Raises ConfigError where they are not known, but something is to be learnt of each or of their codes.
     """
+    if config.training.error_sampling > 0:
+        _known(frames, f"training.error_sampling is {config.training.error_sampling:g}", "0")
     binding = bind_template(template, config.model.tex_size)
     generators = Generators(config.seed)
     shape = AvatarShape(binding.count, config.model.num_bases, template.code_width, config.model.hidden_width)
@@ -50,6 +56,8 @@ def build_trainer(
         _refinement(config, frames, device),
         _exposure(config, frames, device),
         _network_noise(config, frames, template.code_width, device),
+        _neighbors(config, template, frames, device),
+        _region(config, template, binding, device),
     )
 
 
@@ -82,6 +90,24 @@ def _network_noise(
     if noise > 0:
         spread = code_spread(_known(frames, f"training.code_noise is {noise:g}", "0").codes)
     return NetworkNoise(config, spread.to(device))
+
+
+def _neighbors(config: Config, template: HeadTemplate, frames: HeadDataset | None, device: torch.device) -> Neighbors:
+    loss = config.loss
+    in_time, on_map = None, None
+    if loss.smooth_weights > 0:
+        asks = f"loss.smooth_weights is {loss.smooth_weights:g}"
+        in_time = find_time_neighbors(_known(frames, asks, "0")).to(device)
+    if loss.smooth_bases > 0:
+        on_map = find_uv_neighbors(template, config.model.tex_size).to(device)
+    return Neighbors(in_time, on_map)
+
+
+def _region(config: Config, template: HeadTemplate, binding: MeshBinding, device: torch.device) -> Tensor | None:
+    """How much each Gaussian belongs to the region that counts more: [N]."""
+    if config.loss.region == 0:
+        return None
+    return shares_of_gaussians(expressive_regions(template), binding).to(device)
 
 
 def _known(frames: HeadDataset | None, asks: str, off: str) -> HeadDataset:

@@ -28,11 +28,13 @@ from rgbavatar.renderer import render, render_with_color_sums
 from rgbavatar.trained import pack_avatar, strip_prefix, unpack_corrections
 from rgbavatar.training.average import ParameterAverage, restore_average
 from rgbavatar.training.exposure import Exposure
+from rgbavatar.training.neighbors import NO_NEIGHBORS, Neighbors
 from rgbavatar.training.network_noise import NetworkNoise
 from rgbavatar.training.optimizer import make_optimizer, set_learning_rates
 from rgbavatar.training.processes import ALONE, Processes
 from rgbavatar.training.randomness import Generators
 from rgbavatar.training.refinement import Refinement
+from rgbavatar.training.samplers import ErrorBook
 from rgbavatar.training.schedule import ImageSchedule, Schedule
 from rgbavatar.training.step_report import PlainReport, StepReport
 from rgbavatar.types import Batch, Gaussians, Rendering
@@ -53,7 +55,9 @@ class Trainer:
 
     schedule: the published one, unless whoever trains has another. progress_before: of the means' decay, where the checkpoint
     was written that the trainer was restored from. refinement, exposure: of the frames that batches come from, if any. noise:
-    of the network, if any. average: of the parameters, which is saved in their place, if any.
+    of the network, if any. neighbors: for terms of the loss. region [N]: shares of the Gaussians in what counts more, if any.
+    average: of the parameters, which is saved in their place, if any. errors: with which frames were last shown, where they are
+    drawn by that.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class Trainer:
         refinement: Refinement | None = None,
         exposure: Exposure | None = None,
         noise: NetworkNoise | None = None,
+        neighbors: Neighbors = NO_NEIGHBORS,
+        region: Tensor | None = None,
     ) -> None:
         self.model = model
         self.binding = binding
@@ -82,6 +88,9 @@ class Trainer:
         self.refinement = refinement
         self.exposure = exposure
         self.noise = noise
+        self.neighbors = neighbors
+        self.region = region
+        self.errors = ErrorBook(uniform_share=0.0) if config.training.error_sampling > 0.0 else None
         decay = config.training.average
         self.average = ParameterAverage(model, decay) if decay > 0.0 else None
         self._lpips = lpips
@@ -108,6 +117,8 @@ class Trainer:
             self.color_init.apply(sums, self.model.base.sh)
         if self.average is not None:
             self.average.update(self.model, unseen & self.color_init.seen)
+        if self.errors is not None:
+            self._note_errors(self.errors, batch.indices, (rendering.color.detach() - target).abs().mean(dim=(1, 2, 3)))
         images = len(batch) * self.processes.count
         self.images_seen += images
         return PlainReport(self.images_seen, images, rendering, target, loss.detach(), terms, self.color_init.seen)
@@ -151,6 +162,8 @@ class Trainer:
             states["exposure"] = self.exposure.state()
         if self.average is not None:
             states["average"] = self.average.state(self.model)
+        if self.errors is not None:
+            states["errors"] = self.errors.state()
         return states
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -163,6 +176,8 @@ class Trainer:
             self._restore_refinement(checkpoint)
             if self.exposure is not None and "exposure" in checkpoint.extra:
                 self.exposure.restore(checkpoint.extra["exposure"])
+            if self.errors is not None and "errors" in checkpoint.extra:
+                self.errors.restore(checkpoint.extra["errors"])
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"the checkpoint does not fit this configuration and template: {reason}") from error
@@ -178,6 +193,14 @@ class Trainer:
         if self.refinement is None:
             raise ValueError("it was trained with training.refine_tracking=true, so it goes on with that alone")
         self.refinement.restore(corrections, checkpoint.extra["refinement"])
+
+    def _note_errors(self, book: ErrorBook, positions: Tensor, errors: Tensor) -> None:
+        """Note the errors [B] of the frames at positions [B] of all processes. Waits for the device."""
+        blocks = errors.new_zeros(self.processes.count, 2, len(errors), dtype=torch.float64)
+        blocks[self.processes.rank] = torch.stack([positions.double(), errors.double()])
+        self.processes.sum([blocks])
+        for shown, found in blocks.tolist():
+            book.note([int(position) for position in shown], found)
 
     def _draw_background(self, batch: Batch) -> Tensor:
         images = len(batch) * self.processes.count
@@ -214,19 +237,29 @@ class Trainer:
         self, rendering: Rendering, target: Tensor, batch: Batch, posed: _Posed
     ) -> tuple[Tensor, dict[str, Tensor]]:
         basis, weights = self.model.basis, self.config.loss.at(self.images_seen)
+        joined = posed.weights is not None
         loss, terms = total_loss(
             rendering,
             target,
             target_alpha(batch.images),
-            weights if posed.weights is not None else _without_bases(weights),
+            weights if joined else _without_bases(weights),
             blend_weights=posed.weights,
             bases=(basis.mean, basis.rotation, basis.sh),
+            weight_steps=self._weight_steps(batch) if joined else None,
+            neighbors=self.neighbors.gaussians,
+            region_shares=None if self.region is None else _show_shares(posed, self.region),
             lpips=self._lpips,
         )
         if self.refinement is None or posed.correction is None:
             return loss, terms
         penalty = self.refinement.penalty(posed.correction)
         return loss + self.config.refinement.weight * penalty, terms | {"refinement": penalty.detach()}
+
+    def _weight_steps(self, batch: Batch) -> Tensor | None:
+        if self.neighbors.frames is None:
+            return None
+        offsets = None if self.refinement is None else self.refinement.corrections().codes
+        return self.neighbors.frames.weight_steps(self.model, batch.indices, offsets)
 
     def _update(self, loss: Tensor, batch: Batch, posed: _Posed) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -240,5 +273,13 @@ class Trainer:
             self.exposure.update(batch.indices, self.processes)
 
 
+@torch.no_grad()
+def _show_shares(posed: _Posed, shares: Tensor) -> Tensor:
+    """How much of each pixel belongs to what shares [N] of the Gaussians do: [B, 1, H, W]. Nothing is learnt through it."""
+    gaussians, count = posed.gaussians, len(posed.gaussians.colors)
+    marked = dataclasses.replace(gaussians, colors=shares[None, :, None].expand(count, -1, 3).contiguous())
+    return render(marked, posed.camera, shares.new_zeros(count, 3)).color[:, :1]
+
+
 def _without_bases(weights: LossWeights) -> LossWeights:
-    return dataclasses.replace(weights, sparsity=0.0, orthogonality=0.0)
+    return dataclasses.replace(weights, sparsity=0.0, orthogonality=0.0, smooth_weights=0.0, smooth_bases=0.0)

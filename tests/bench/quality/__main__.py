@@ -93,7 +93,9 @@ def make_parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--cache", type=Path, default=Path("output/quality/subjects"), help="made subjects (%(default)s)"
     )
-    where.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="the I-th of N equal parts of the runs")
+    where.add_argument(
+        "--part", type=_part, default=(1, 1), metavar="I/N", help="the I-th of N equal parts of the runs"
+    )
     where.add_argument("--seconds", type=positive, default=float("inf"), help="begin no run that would end later")
     return parser
 

@@ -55,6 +55,13 @@ CHANGES: dict[str, Change] = {
     "bases_40": _always("model.num_bases=40"),
     "sparsity": _always("loss.sparsity=1e-3"),
     "orthogonality": _always("loss.orthogonality=1e-2"),
+    "smooth_weights_0.1": _always("loss.smooth_weights=0.1"),
+    "smooth_weights_1": _always("loss.smooth_weights=1"),
+    "smooth_bases_1e-5": _always("loss.smooth_bases=1e-5"),
+    "smooth_bases_1e-4": _always("loss.smooth_bases=1e-4"),
+    "error_sampling": _always("training.error_sampling=0.5"),
+    "region_2": _always("loss.region=2"),
+    "region_10": _always("loss.region=10"),
 }
 
 
