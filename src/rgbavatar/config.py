@@ -111,6 +111,7 @@ class RefinementConfig:
     translation_size: float = _setting(0.003, low=1e-9)
     code_size: float = _setting(0.3, low=1e-9)
     focal_size: float = _setting(0.05, low=1e-9)
+    predict: bool = True
 
 
 @dataclass(frozen=True)

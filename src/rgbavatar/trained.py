@@ -116,9 +116,8 @@ def pack_avatar(
     tensors = {f"avatar.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"binding.{item.name}": getattr(binding, item.name) for item in dataclasses.fields(binding)}
     if corrections is not None:
-        tensors |= {
-            f"tracking.{item.name}": getattr(corrections, item.name) for item in dataclasses.fields(corrections)
-        }
+        parts = {item.name: getattr(corrections, item.name) for item in dataclasses.fields(corrections)}
+        tensors |= {f"tracking.{name}": tensor for name, tensor in parts.items() if tensor is not None}
     return tensors | {"seen": seen}
 
 

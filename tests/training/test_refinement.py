@@ -338,7 +338,7 @@ def test_corrections_of_other_frames_are_refused() -> None:
 
 def test_the_avatar_shows_its_training_frames_as_training_did_and_others_by_the_camera_alone() -> None:
     dataset, *_ = disturbed(tiny_dataset())
-    config = refined(tiny_config(), code=0.1, focal=0.02)
+    config = refined(tiny_config(), code=0.1, focal=0.02, predict=False)
     trainer = train(refining_trainer(config, dataset), dataset, 100)
     avatar = trained_from_checkpoint(trainer.checkpoint(), "test")
     assert avatar.corrections is not None

@@ -22,6 +22,7 @@ from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.geometry.camera import Camera
 from rgbavatar.geometry.quaternion import multiply_quaternions
 from rgbavatar.geometry.rotation import axis_angle_to_rotation
+from rgbavatar.model.tracking_habits import frame_features, predict_corrections
 from rgbavatar.types import Gaussians
 
 
@@ -38,16 +39,22 @@ class Correction:
 @dataclass(frozen=True)
 class Corrections:
     """What training found. numbers [n] int64: of the frames that were trained on. turns [n, 3], shifts [n, 3],
-    codes [n, C]: theirs; a frame that was not trained on has none. focal: a scalar, of all frames."""
+    codes [n, C]: theirs. focal: a scalar, of all frames.
+
+    features [n, D], reference [V, 3]: of the frames as tracked (rgbavatar.model.tracking_habits), from which turn and shift of a
+    frame that was not trained on are predicted; where there are none, it has no correction of its own.
+    """
 
     numbers: Tensor
     turns: Tensor
     shifts: Tensor
     codes: Tensor
     focal: Tensor
+    features: Tensor | None = None
+    reference: Tensor | None = None
 
     def apply(self, dataset: HeadDataset) -> HeadDataset:
-        """The frames with their corrections; those that have none of their own, with the common one alone."""
+        """The frames with their corrections; those that were not trained on, with what is predicted and the common one."""
         correction = self._of(dataset)
         middles = dataset.vertices.mean(dim=1)
         moved = move_points(dataset.vertices, middles, correction)
@@ -72,7 +79,21 @@ class Corrections:
             rows[here] = values.to(like)[there]
             return rows
 
-        return Correction(take(self.turns), take(self.shifts), take(self.codes), self.focal.to(like))
+        turns, shifts = take(self.turns), take(self.shifts)
+        others = (~same.any(dim=1)).nonzero()[:, 0]
+        turns[others], shifts[others] = self._predict(dataset, others)
+        return Correction(turns, shifts, take(self.codes), self.focal.to(like))
+
+    def _predict(self, dataset: HeadDataset, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Turns [m, 3] and shifts [m, 3] of the frames at positions [m], which were not trained on."""
+        like = dataset.vertices
+        if self.features is None or self.reference is None or not len(positions):
+            return like.new_zeros(len(positions), 3), like.new_zeros(len(positions), 3)
+        found = torch.cat([self.turns, self.shifts], dim=1)
+        vertices, codes = dataset.vertices[positions], dataset.codes[positions.to(dataset.codes.device)]
+        asked = frame_features(vertices, codes.to(like), self.reference.to(like))
+        predicted = predict_corrections(self.features, found, asked).to(like)
+        return predicted[:, :3], predicted[:, 3:]
 
 
 def move_points(points: Tensor, middles: Tensor, correction: Correction) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from rgbavatar.config import RefinementConfig
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.model.corrections import Correction, Corrections
+from rgbavatar.model.tracking_habits import frame_features
 from rgbavatar.training.frame_table import make_table, shown_frames
 from rgbavatar.training.processes import Processes
 from rgbavatar.types import Batch
@@ -34,6 +35,7 @@ class Refinement:
         self._numbers = dataset.numbers
         self._middles = dataset.vertices.mean(dim=1).to(device)
         self._weight = settings.weight
+        self._examples = _examples_of(dataset) if settings.predict else {}
         count, width = dataset.codes.shape
         spread = dataset.codes.double().std(dim=0, correction=0).float().to(device)
         code_size = (settings.code_size * spread).clamp_min(_SMALLEST)
@@ -81,7 +83,7 @@ class Refinement:
     def corrections(self) -> Corrections:
         """What has been found so far; the tensors are those in use."""
         values = {name: table.values.detach() for name, table in self._tables.items()}
-        return Corrections(numbers=self._numbers, **(values | {"focal": values["focal"][0, 0]}))
+        return Corrections(numbers=self._numbers, **(values | {"focal": values["focal"][0, 0]}), **self._examples)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Adam's state, for a checkpoint; the tensors are those in use."""
@@ -103,3 +105,10 @@ class Refinement:
         turn, shift = (float(part.square().sum(dim=1).mean().sqrt()) for part in (found.turns, found.shifts))
         text = f"turns of {math.degrees(turn):.2f} degrees, shifts of {_MILLIMETRES * shift:.2f} mm"
         return f"{text}, focal length x {math.exp(float(found.focal)):.3f}" if self._learns_camera else text
+
+
+def _examples_of(dataset: HeadDataset) -> dict[str, Tensor]:
+    """What predicts the corrections of other frames, by the names of `Corrections`."""
+    reference = dataset.vertices[0]
+    features = frame_features(dataset.vertices, dataset.codes.to(reference.device), reference)
+    return {"features": features.float(), "reference": reference}
