@@ -31,7 +31,7 @@ from rgbavatar.training.trainer import Trainer
 from tests.helpers.tiny_subject import CODE_WIDTH, CPU, tiny_config, tiny_dataset
 
 NORMALIZE = "model.normalize_code=true"
-WEIGHT_DECAY = "optimizer.mlp_weight_decay=30"
+WEIGHT_DECAY = "optimizer.mlp_weight_decay=0.36"  # of 12 frames 30
 NOISE = "training.code_noise=0.3"
 DROPOUT = "model.mlp_dropout=0.4"
 AVERAGE = "training.average=0.8"
@@ -210,7 +210,8 @@ def test_the_avatar_is_shown_without_what_training_adds(setting: str) -> None:
 
 
 def test_weight_decay_takes_its_part_of_the_network_alone() -> None:
-    """By hand, for a step: the decayed parameters differ from the others by rate times decay, of what they were."""
+    """By hand, for a step: the decayed parameters differ from the others by rate times decay, of what they were. Where
+    there are 12 frames, decay counts 1,000 / 12 times."""
     dataset = tiny_dataset()
     plain, decayed = (make_trainer(configured(*more, bases_after=0), dataset) for more in ((), (WEIGHT_DECAY,)))
     before = parameters(plain)

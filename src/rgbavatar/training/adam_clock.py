@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from rgbavatar.config import OptimizerConfig
-from rgbavatar.training.optimizer import BETAS, Adam, Pace, learning_rates
+from rgbavatar.training.optimizer import BETAS, Adam, Pace, kept_share, learning_rates
 
 _RATE_ORDER = (
     "mean", "rotation", "color", "opacity", "scale", "basis_mean", "basis_rotation", "basis_color", "mlp",
@@ -53,7 +53,8 @@ class AdamClock:
             rates[name] / (1.0 - BETAS[0] ** (base if name in _BASE_GROUPS else bases)) for name in _RATE_ORDER
         ]
         second = [1.0 / math.sqrt(1.0 - BETAS[1] ** count) for count in (base, bases)]
-        return [*corrected, *second, 1.0 - rates["mlp"] * config.mlp_weight_decay]
+        [network] = [group for group in self._optimizer.param_groups if group["name"] == "mlp"]
+        return [*corrected, *second, kept_share(network | {"lr": rates["mlp"]})]
 
 
 def moments_in_order(optimizer: Adam, parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

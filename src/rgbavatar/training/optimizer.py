@@ -16,6 +16,7 @@ from rgbavatar.config import OptimizerConfig
 from rgbavatar.model.avatar import AvatarModel
 
 BETAS = (0.9, 0.999)  # of Adam: its defaults
+DECAY_FRAMES = 1_000  # at which weight decay is what the configuration says
 EPSILON = 1e-15  # of Adam: gradients of single Gaussians are far below its default 1e-8
 
 
@@ -40,7 +41,7 @@ class Adam:
             params = [param for param in group["params"] if param.grad is not None]
             states = [self.state_of(param) for param in params]
             if params and group.get("decay", 0.0) > 0.0:
-                torch._foreach_mul_(params, 1.0 - group["lr"] * group["decay"])
+                torch._foreach_mul_(params, kept_share(group))
             adam(
                 params,
                 [param.grad for param in params],
@@ -106,8 +107,17 @@ def _copy_state(state: dict[str, Tensor], param: Tensor) -> dict[str, Tensor]:
     return {name: value.to(param.device, copy=True) for name, value in state.items()}
 
 
-def make_optimizer(model: AvatarModel, config: OptimizerConfig) -> Adam:
-    """One group for each kind of parameter, at the rates of the first image."""
+def kept_share(group: dict[str, Any]) -> float:
+    """What a step of a group leaves of its values before the gradient changes them."""
+    return max(1.0 - float(group["lr"]) * float(group.get("decay", 0.0)), 0.0)
+
+
+def make_optimizer(model: AvatarModel, config: OptimizerConfig, frames: int | None = None) -> Adam:
+    """One group for each kind of parameter, at the rates of the first image.
+
+    frames: that are trained on, where that is known. Weight decay stands for what is believed before there are frames (Loshchilov
+    and Hutter 2019), so it counts the more against the loss, which is a mean over the frames, the fewer they are.
+    """
     base, basis = model.base, model.basis
     groups = {
         "mean": [base.mean],
@@ -120,7 +130,8 @@ def make_optimizer(model: AvatarModel, config: OptimizerConfig) -> Adam:
         "basis_color": [basis.sh],
         "mlp": list(model.network.parameters()),
     }
-    rates, decays = learning_rates(config, Pace(0.0)), {"mlp": {"decay": config.mlp_weight_decay}}
+    decay = config.mlp_weight_decay * (1.0 if frames is None else DECAY_FRAMES / max(frames, 1))
+    rates, decays = learning_rates(config, Pace(0.0)), {"mlp": {"decay": decay}}
     return Adam(
         [{"params": params, "name": name, "lr": rates[name]} | decays.get(name, {}) for name, params in groups.items()]
     )

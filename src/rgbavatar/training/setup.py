@@ -58,6 +58,7 @@ def build_trainer(
         _network_noise(config, frames, template.code_width, device),
         _neighbors(config, template, frames, device),
         _region(config, template, binding, device),
+        None if frames is None else len(frames),
     )
 
 

@@ -56,8 +56,8 @@ class Trainer:
     schedule: the published one, unless whoever trains has another. progress_before: of the means' decay, where the checkpoint
     was written that the trainer was restored from. refinement, exposure: of the frames that batches come from, if any. noise:
     of the network, if any. neighbors: for terms of the loss. region [N]: shares of the Gaussians in what counts more, if any.
-    average: of the parameters, which is saved in their place, if any. errors: with which frames were last shown, where they are
-    drawn by that.
+    frames: how many are trained on, where that is known. average: of the parameters, which is saved in their place, if any.
+    errors: with which frames were last shown, where they are drawn by that.
     """
 
     def __init__(
@@ -73,12 +73,13 @@ class Trainer:
         noise: NetworkNoise | None = None,
         neighbors: Neighbors = NO_NEIGHBORS,
         region: Tensor | None = None,
+        frames: int | None = None,
     ) -> None:
         self.model = model
         self.binding = binding
         self.config = config
         self.generators = generators
-        self.optimizer = make_optimizer(model, config.optimizer)
+        self.optimizer = make_optimizer(model, config.optimizer, frames)
         self.device = binding.face_ids.device
         self.color_init = ColorInitializer(torch.zeros(binding.count, dtype=torch.bool, device=self.device))
         self.images_seen = 0

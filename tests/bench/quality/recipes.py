@@ -6,14 +6,17 @@ steps follows their number. A change of one's own is written `NAME:key=value,key
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from rgbavatar.config import Config, override_config
+from rgbavatar.config import Config, load_config, override_config
 from rgbavatar.errors import ConfigError
 
 PUBLISHED = "published"
 PUBLISHED_IMAGES = 50_000
+BEST = Path(__file__).parents[3] / "config" / "best.yaml"
 COUNTS = ("training.bases_after", "optimizer.mean_decay_images", "refinement.after")
 
 
@@ -33,6 +36,24 @@ def _always(*settings: str) -> Change:
     return lambda _: list(settings)
 
 
+def _decay(decay: float, length: Length) -> str:
+    """As much over the whole run as `decay` takes away in the published number of steps."""
+    published = PUBLISHED_IMAGES / length.images * length.steps
+    return f"optimizer.mlp_weight_decay={decay * published / length.steps:.4g}"
+
+
+def _settings_of_best(length: Length) -> list[str]:
+    """Where config/best.yaml differs from the published recipe, but for counts, which are scaled with the others."""
+    best, published = (dataclasses.asdict(config) for config in (load_config(BEST), Config()))
+    found = [
+        f"{section}.{name}={value}"
+        for section in ("model", "training", "optimizer", "refinement", "loss")
+        for name, value in best[section].items()
+        if value != published[section][name] and f"{section}.{name}" not in COUNTS
+    ]
+    return [*found, _decay(best["optimizer"]["mlp_weight_decay"], length)]
+
+
 # Each is one candidate; numbers that matter are in the name.
 CHANGES: dict[str, Change] = {
     PUBLISHED: _always(),
@@ -42,7 +63,9 @@ CHANGES: dict[str, Change] = {
     "normalize": _always("model.normalize_code=true"),
     "noise_0.1": _always("training.code_noise=0.1"),
     "noise_0.3": _always("training.code_noise=0.3"),
-    "weight_decay": lambda length: [f"optimizer.mlp_weight_decay={2.0 / (length.rate * length.steps):.4g}"],
+    "weight_decay": lambda length: [_decay(2.0, length)],
+    "weight_decay_half": lambda length: [_decay(1.0, length)],
+    "weight_decay_double": lambda length: [_decay(4.0, length)],
     "dropout_0.1": _always("model.mlp_dropout=0.1"),
     "dropout_0.3": _always("model.mlp_dropout=0.3"),
     "average": lambda length: [f"training.average={max(1.0 - 10.0 / length.steps, 0.5):.6g}"],
@@ -62,6 +85,7 @@ CHANGES: dict[str, Change] = {
     "error_sampling": _always("training.error_sampling=0.5"),
     "region_2": _always("loss.region=2"),
     "region_10": _always("loss.region=10"),
+    "best": lambda length: _settings_of_best(length),
 }
 
 

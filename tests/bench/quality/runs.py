@@ -127,9 +127,14 @@ def measure(
 
 @dataclass
 class Curve:
-    """Measures test frames at shares of the images. points: [seconds, images, dB]; paused: seconds that measuring took."""
+    """Measures test frames at shares of the images.
+
+    is_true: they are as they truly are, not as they were tracked. points: [seconds, images, dB]; paused: seconds that measuring
+    took.
+    """
 
     dataset: HeadDataset
+    is_true: bool
     device: torch.device
     images: int
     points: list[list[float]] = field(default_factory=list)
@@ -141,10 +146,19 @@ class Curve:
         if due:
             begin = time.perf_counter()
             avatar = trained_from_checkpoint(trainer.checkpoint(), "on the way")
-            quality = measure(avatar, self.dataset, self.device, None)["psnr"]
-            self.points.append([seconds - self.paused, trainer.images_seen, quality])
+            self.points.append([seconds - self.paused, trainer.images_seen, self.measure(avatar)])
             self.paused += time.perf_counter() - begin
         return False
+
+    def measure(self, avatar: TrainedAvatar) -> float:
+        """PSNR on the way."""
+        dataset = self.dataset if self.is_true else corrected(avatar, self.dataset)
+        return measure(avatar, dataset, self.device, None)["psnr"]
+
+
+def corrected(avatar: TrainedAvatar, dataset: HeadDataset) -> HeadDataset:
+    """Tracked frames as the avatar's training corrected them, or as it predicts their corrections, if it does."""
+    return dataset if avatar.corrections is None else avatar.corrections.apply(dataset)
 
 
 def _as_exposed(dataset: HeadDataset, subject: Subject, trained: Tensor) -> HeadDataset:
@@ -161,16 +175,17 @@ def run(task: Task, subject: Subject, frames: Frames, device: torch.device, lpip
     train, seen = choose(subject.tracked, frames.train), subject.true or subject.tracked
     size = min(train.images.width, train.images.height)
     config = override_config(fit_to_pictures(task.config, size), [f"seed={task.seed}"])
-    tests = {"test": _as_exposed(thin_out(choose(seen, frames.test), MOST_FRAMES), subject, frames.train)}
-    if subject.true is not None:
-        tests["test_as_tracked"] = thin_out(choose(subject.tracked, frames.test), MOST_FRAMES)
+    as_tracked = thin_out(choose(subject.tracked, frames.test), MOST_FRAMES)
+    test = _as_exposed(thin_out(choose(seen, frames.test), MOST_FRAMES), subject, frames.train)
+    is_true = subject.true is not None
     trainer = build_trainer(config, train.template, device, frames=train)
-    curve = Curve(thin_out(tests["test"], MOST_ON_THE_WAY), device, config.training.images)
+    curve = Curve(thin_out(test, MOST_ON_THE_WAY), is_true, device, config.training.images)
     with tempfile.TemporaryDirectory() as folder:
         speed = train_offline(trainer, train, RunDir(Path(folder)), NullLog(), device, observer=curve.observe)
     avatar = trained_from_checkpoint(trainer.checkpoint(), task.recipe)
-    shown = train if avatar.corrections is None else avatar.corrections.apply(train)
-    found = {name: measure(avatar, dataset, device, lpips) for name, dataset in tests.items()}
+    found = {"test": measure(avatar, test if is_true else corrected(avatar, test), device, lpips)}
+    if is_true:
+        found["test_as_tracked"] = measure(avatar, corrected(avatar, as_tracked), device, lpips)
     seconds = speed.seconds - curve.paused
     return {
         "key": task.key,
@@ -180,10 +195,10 @@ def run(task: Task, subject: Subject, frames: Frames, device: torch.device, lpip
         "frames": {"train": len(frames.train), "test": len(frames.test)},
         "device": device.type,
         "seconds": seconds,
-        "train": measure(avatar, thin_out(shown, MOST_FRAMES), device, lpips),
+        "train": measure(avatar, corrected(avatar, thin_out(train, MOST_FRAMES)), device, lpips),
         **found,
         "curve": [
             *curve.points,
-            [seconds, config.training.images, measure(avatar, curve.dataset, device, None)["psnr"]],
+            [seconds, config.training.images, curve.measure(avatar)],
         ],
     }

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from rgbavatar.config import Config
+from rgbavatar.config import Config, load_config
 from rgbavatar.datasets.frame_file import TrackedFrame
 from rgbavatar.errors import ConfigError, DataError
 from rgbavatar.geometry.rotation import axis_angle_to_rotation
 from tests.bench.quality.__main__ import main
-from tests.bench.quality.recipes import CHANGES, PUBLISHED, configure
+from tests.bench.quality.recipes import BEST, CHANGES, PUBLISHED, configure
 from tests.bench.quality.runs import append_record, read_records, sharpness
 from tests.bench.quality.splits import Held, choose, distances_from_mean, split_frames, thin_out
 from tests.bench.quality.subjects import SUITES, Plan, brighten, disturb, log_gains_of, parse_plan, wander
@@ -161,6 +161,17 @@ def test_recipes_are_put_together_and_written_out() -> None:
 
 
 # Numbers
+
+
+def test_the_best_recipe_is_that_of_its_file() -> None:
+    file, found = load_config(BEST), configure(Config(), "best", 50_000)
+    assert (found.model, found.optimizer, found.refinement, found.loss) == (
+        file.model, file.optimizer, file.refinement, file.loss,
+    )  # fmt: skip
+    assert found.training.refine_tracking
+    half = configure(Config(), "best", 25_000)
+    assert half.optimizer.mlp_weight_decay == 2 * found.optimizer.mlp_weight_decay
+    assert half.refinement.after * 2 == found.refinement.after
 
 
 def test_sharpness_is_1_for_the_truth_and_less_where_it_is_blurred() -> None:
