@@ -63,6 +63,7 @@ class TrainingConfig:
     """How long and how; all counts are images, not steps."""
 
     images: int = _setting(50_000, low=1)
+    images_per_frame: float = _setting(0.0, low=0)
     batch_size: int = _setting(10, low=1, high=1024)
     bases_after: int = _setting(3_000, low=0)
     color_init: bool = True

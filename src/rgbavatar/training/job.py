@@ -21,6 +21,7 @@ from rgbavatar.io.files import write_text
 from rgbavatar.io.metrics_log import MetricsLog, open_log
 from rgbavatar.io.run_dir import RunDir, create_run_dir, open_run_dir, run_path
 from rgbavatar.templates.base import HeadTemplate
+from rgbavatar.training.length import fit_length
 from rgbavatar.training.monitor import TrainingSpeed
 from rgbavatar.training.processes import Processes, joined_processes
 from rgbavatar.training.report import write_speed_report
@@ -80,6 +81,8 @@ def training_job(
         if config.dataset.check and processes.is_first:
             _check_recorded(frames)
         recorded = frames if isinstance(frames, HeadDataset) else None
+        if recorded is not None:
+            config = fit_length(config, len(recorded))
         trainer = build_trainer(config, frames.template, device, processes, recorded)
         run = _open_run(arguments, processes)
         if arguments.resume:

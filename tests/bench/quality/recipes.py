@@ -85,6 +85,9 @@ CHANGES: dict[str, Change] = {
     "error_sampling": _always("training.error_sampling=0.5"),
     "region_2": _always("loss.region=2"),
     "region_10": _always("loss.region=10"),
+    "visits_30": _always("training.images_per_frame=30"),
+    "visits_60": _always("training.images_per_frame=60"),
+    "visits_120": _always("training.images_per_frame=120"),
     "best": lambda length: _settings_of_best(length),
 }
 

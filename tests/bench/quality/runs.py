@@ -32,6 +32,7 @@ from rgbavatar.io.run_dir import RunDir
 from rgbavatar.losses import composite
 from rgbavatar.metrics import LpipsMetric, join_frames, measure_frames
 from rgbavatar.trained import TrainedAvatar, trained_from_checkpoint
+from rgbavatar.training.length import fit_length
 from rgbavatar.training.offline import train_offline
 from rgbavatar.training.setup import build_trainer
 from rgbavatar.training.trainer import Trainer
@@ -174,7 +175,8 @@ def run(task: Task, subject: Subject, frames: Frames, device: torch.device, lpip
     """Train and measure."""
     train, seen = choose(subject.tracked, frames.train), subject.true or subject.tracked
     size = min(train.images.width, train.images.height)
-    config = override_config(fit_to_pictures(task.config, size), [f"seed={task.seed}"])
+    fitted = fit_length(fit_to_pictures(task.config, size), len(frames.train))
+    config = override_config(fitted, [f"seed={task.seed}"])
     as_tracked = thin_out(choose(subject.tracked, frames.test), MOST_FRAMES)
     test = _as_exposed(thin_out(choose(seen, frames.test), MOST_FRAMES), subject, frames.train)
     is_true = subject.true is not None
