@@ -27,7 +27,7 @@ part() { # part NAME COMMAND...: run it if it was asked for, and go on if it fai
 
 # What the sanitizers leave out: large cases, which take them minutes and run no other kernels; a test that watches the timing of
 # streams cannot pass under them.
-LARGE="crowded or large or busy or fifty or resumed or 700 or 16- or 17- or twice or stops or divergence or does_not_wait"
+LARGE="crowded or large or busy or fifty or many_steps or resumed or 700 or 16- or 17- or twice or stops or divergence or does_not_wait"
 # What racecheck leaves out beside these: it loses track of kernels where a graph was destroyed, and takes some 20 s for a case, so
 # cases that only arrange the same kernels in another way are not for it.
 REARRANGED="grow or ring or alternate or stream_gives or does_not_compute or last_batch or waits_for_the_host or report_show"
@@ -38,7 +38,7 @@ sanitize() { # sanitize LEFT_OUT TOOL [OPTION...]: the other cases
     shift
     compute-sanitizer --tool "$@" --error-exitcode 9 --print-limit 20 "$PYTHON" -m pytest -q -m gpu -x --durations=5 \
         tests/extension/test_cuda_backend.py tests/extension/test_color_sums.py tests/training/test_fused.py \
-        tests/test_inference.py -k "not ($left_out)"
+        tests/training/test_fused_refinement.py tests/test_inference.py -k "not ($left_out)"
 }
 
 build() {
