@@ -13,6 +13,7 @@ import pytest
 
 from rgbavatar.cli import run_script
 from rgbavatar.drive import __main__ as command
+from rgbavatar.drive.driver import LiveDriver
 from rgbavatar.drive.exhibit import DriveExhibit
 from rgbavatar.drive.film import FilmMaker, Lens, own_painter
 from rgbavatar.viewer.painter import best_painter
@@ -67,26 +68,29 @@ def test_a_camera_that_is_not_there_is_told(call: Call, driven: Driven) -> None:
 
 
 @pytest.fixture
-def page_of(driven: Driven, tmp_path: Path) -> Iterator[tuple[Viewer, FilmMaker, Path]]:
+def page_of(driven: Driven, tmp_path: Path) -> Iterator[tuple[Viewer, FilmMaker, LiveDriver]]:
+    """The driver is not started: its clip is short, and a browser may take long to open."""
     driver = make_driver(driven, slowness=8.0)
-    films = tmp_path / "films"
-    maker = FilmMaker(driver, own_painter(driven.avatar()), Lens(driven.own().camera), films)
+    maker = FilmMaker(driver, own_painter(driven.avatar()), Lens(driven.own().camera), tmp_path / "films")
     exhibit = DriveExhibit(driver, best_painter(driven.avatar()), maker, tmp_path, 1 << 18)
     viewer = Viewer(lambda: exhibit, CPU, "127.0.0.1", 0)
     driver.came = viewer.wake
     viewer.start()
-    driver.start()
-    yield viewer, maker, films
+    yield viewer, maker, driver
     maker.end()
     driver.stop()
     viewer.stop()
 
 
 @pytest.mark.slow
-def test_a_page_shows_the_avatar_beside_the_camera_and_films(page_of: tuple[Viewer, FilmMaker, Path]) -> None:
-    viewer, maker, films = page_of
+def test_a_page_shows_the_avatar_beside_the_camera_and_films(
+    page_of: tuple[Viewer, FilmMaker, LiveDriver], tmp_path: Path
+) -> None:
+    viewer, maker, driver = page_of
     with open_browser() as browser, open_page(browser, 900, 900) as (page, _):
         page.goto(viewer.url)
+        wait_until(lambda: viewer.is_watched)
+        driver.start()
         page.wait_for_selector("text=/from the camera's picture to this one/", timeout=60_000)
         page.wait_for_selector("text=/ms from picture to use/", timeout=60_000)
         page.get_by_role("button", name="Record").click()
@@ -102,7 +106,7 @@ def test_a_page_shows_the_avatar_beside_the_camera_and_films(page_of: tuple[View
     head = first[200:700, 150:450]
     assert head.max() > 100  # the avatar
     assert np.abs(head - second[200:700, 150:450]).mean() > 0.2  # which moves
-    assert (films / "00000.mp4").stat().st_size > 1000
+    assert (tmp_path / "films" / "00000.mp4").stat().st_size > 1000
 
 
 def _screenshot(content: bytes) -> np.ndarray:
