@@ -67,6 +67,8 @@ class LossWeights:
     def at(self, images_seen: int) -> LossWeights:
         """Those after so many images: without the terms that have not joined."""
         waiting = [name for name in _JOINING_LATER if images_seen < getattr(self, f"{name}_after")]
+        if not waiting:
+            return self
         changes: dict[str, Any] = dict.fromkeys(waiting, 0.0) | {f"{name}_after": 0 for name in _JOINING_LATER}
         return replace(self, **changes)
 

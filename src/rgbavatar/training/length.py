@@ -7,13 +7,14 @@ from rgbavatar.config import Config, override_config
 LEAST_IMAGES = 3_000
 """That a run has, however few its frames are."""
 
-_COUNTS = (
+COUNTS = (
     "training.bases_after",
     "optimizer.mean_decay_images",
     "refinement.after",
     "loss.ssim_after",
     "loss.lpips_after",
 )
+"""Settings that count images of a run, beside its length."""
 
 
 def fit_length(config: Config, frames: int) -> Config:
@@ -27,9 +28,13 @@ def fit_length(config: Config, frames: int) -> Config:
     fitted = override_config(config, ["training.images_per_frame=0"])
     if training.images_per_frame == 0 or training.images <= most:
         return fitted
-    share = most / training.images
-    counts = [f"{key}={max(round(share * value), 1)}" for key in _COUNTS if (value := _value_of(config, key)) > 0]
-    return override_config(fitted, [f"training.images={most}", *counts])
+    return scale_counts(override_config(fitted, [f"training.images={most}"]), most / training.images)
+
+
+def scale_counts(config: Config, share: float) -> Config:
+    """The configuration with all COUNTS times a share; what is 0 stays 0, all else is 1 at least."""
+    counts = {key: _value_of(config, key) for key in COUNTS}
+    return override_config(config, [f"{key}={max(round(share * n), 1)}" for key, n in counts.items() if n > 0])
 
 
 def _value_of(config: Config, key: str) -> int:

@@ -13,20 +13,19 @@ from pathlib import Path
 
 from rgbavatar.config import Config, load_config, override_config
 from rgbavatar.errors import ConfigError
+from rgbavatar.training.length import COUNTS, scale_counts
 
 PUBLISHED = "published"
 PUBLISHED_IMAGES = 50_000
 BEST = Path(__file__).parents[3] / "config" / "best.yaml"
-COUNTS = ("training.bases_after", "optimizer.mean_decay_images", "refinement.after")
 
 
 @dataclass(frozen=True)
 class Length:
-    """Of a run. rate: of the network."""
+    """Of a run."""
 
     images: int
     steps: int
-    rate: float
 
 
 Change = Callable[[Length], list[str]]
@@ -38,8 +37,7 @@ def _always(*settings: str) -> Change:
 
 def _decay(decay: float, length: Length) -> str:
     """As much over the whole run as `decay` takes away in the published number of steps."""
-    published = PUBLISHED_IMAGES / length.images * length.steps
-    return f"optimizer.mlp_weight_decay={decay * published / length.steps:.4g}"
+    return f"optimizer.mlp_weight_decay={decay * PUBLISHED_IMAGES / length.images:.4g}"
 
 
 def _settings_of_best(length: Length) -> list[str]:
@@ -88,19 +86,17 @@ CHANGES: dict[str, Change] = {
     "visits_30": _always("training.images_per_frame=30"),
     "visits_60": _always("training.images_per_frame=60"),
     "visits_120": _always("training.images_per_frame=120"),
-    "best": lambda length: _settings_of_best(length),
+    "best": _settings_of_best,
 }
 
 
 def configure(base: Config, recipe: str, images: int) -> Config:
     """The base configuration, its counts scaled to so many images, under the changes of a recipe. Raises ConfigError."""
-    scale = images / PUBLISHED_IMAGES
-    length = Length(images, max(images // base.training.batch_size, 1), base.optimizer.mlp)
-    scaled = [f"{key}={max(round(scale * _value_of(base, key)), 1)}" for key in COUNTS]
+    length = Length(images, max(images // base.training.batch_size, 1))
     never = 10 * images  # pictures and checkpoints are not looked at
     fixed = [f"training.images={images}", f"training.checkpoint_every={never}", f"training.picture_every={never}"]
     changes = [setting for name in recipe.split("+") for setting in _settings_of(name, length)]
-    return override_config(base, [*scaled, *fixed, *changes])
+    return override_config(scale_counts(base, images / PUBLISHED_IMAGES), [*fixed, *changes])
 
 
 def _settings_of(name: str, length: Length) -> list[str]:
@@ -110,8 +106,3 @@ def _settings_of(name: str, length: Length) -> list[str]:
     if own not in CHANGES:
         raise ConfigError(f"--recipes: found {own!r}, expected NAME:KEY=VALUE or some of {', '.join(CHANGES)}")
     return CHANGES[own](length)
-
-
-def _value_of(config: Config, key: str) -> int:
-    section, name = key.split(".")
-    return int(getattr(getattr(config, section), name))
