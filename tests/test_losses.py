@@ -142,13 +142,35 @@ def make_rendering() -> tuple[Rendering, Tensor, Tensor]:
     return rendering, target, mask
 
 
+def block_ssim_by_loops(first: np.ndarray, second: np.ndarray) -> float:
+    """Of pictures [B, 3, H, W], by numpy's own variances of each block, each counted by its pixels."""
+    count, channels, height, width = first.shape
+    total = 0.0
+    for b, c, y, x in itertools.product(range(count), range(channels), range(0, height, 4), range(0, width, 8)):
+        ours, theirs = (image[b, c, y : y + 4, x : x + 8].astype(float).ravel() for image in (first, second))
+        (variance, covariance), (_, other) = np.cov(ours, theirs, bias=True)
+        means = 2 * ours.mean() * theirs.mean() + 1e-4, ours.mean() ** 2 + theirs.mean() ** 2 + 1e-4
+        total += len(ours) * means[0] * (2 * covariance + 9e-4) / (means[1] * (variance + other + 9e-4))
+    return total / first.size
+
+
+def test_the_similarity_of_blocks_is_that_of_their_pixels() -> None:
+    """Sizes that are no multiples of a block's."""
+    ours, theirs = torch.rand(2, 2, 3, 10, 21, generator=generator(), dtype=torch.float64)
+    expected = 1 - block_ssim_by_loops(ours.numpy(), theirs.numpy())
+    assert losses.block_ssim_loss(ours, theirs).item() == pytest.approx(expected, rel=1e-9)
+    assert losses.block_ssim_loss(ours, ours).item() == pytest.approx(0.0, abs=1e-12)
+    assert losses.block_ssim_loss(torch.ones_like(ours), torch.ones_like(ours)).item() == pytest.approx(0.0, abs=1e-12)
+    assert torch.autograd.gradcheck(losses.block_ssim_loss, (ours.requires_grad_(), theirs))
+
+
 def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
     rendering, target, mask = make_rendering()
     blend, basis = torch.randn(2, 4, generator=generator()), torch.randn(4, 6, 3, generator=generator())
     bases, beside = (basis, 2 * basis, 0.5 * basis), torch.tensor([[1, 2], [2, 1], [2, 5], [3, 3], [4, 4], [5, 0]])
     weights = LossWeights(
-        l1=0.8, ssim=0.2, lpips=0.3, alpha=0.5, sparsity=0.01, orthogonality=0.1, smooth_weights=0.4, smooth_bases=1e-7,
-        region=0.7,
+        l1=0.8, ssim=0.2, block_ssim=0.6, lpips=0.3, alpha=0.5, sparsity=0.01, orthogonality=0.1, smooth_weights=0.4,
+        smooth_bases=1e-7, region=0.7,
     )  # fmt: skip
     loss, terms = total_loss(
         rendering, target, mask, weights, blend_weights=blend, bases=bases, weight_steps=3 * blend, neighbors=beside,
@@ -159,6 +181,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
     expected = {
         "l1": (color - target).abs().mean().item(),
         "ssim": 1 - ssim(color, target).mean().item(),
+        "block_ssim": 1 - block_ssim_by_loops(color.numpy(), target.numpy()),
         "lpips": (color - target).square().mean().item(),
         "alpha": (alpha - mask).abs().mean().item(),
         "sparsity": blend.abs().mean().item(),

@@ -131,6 +131,7 @@ class OnlineConfig:
     force_global: bool = False
     steps_per_frame: float = _setting(6.0, low=0.01)
     network_decay: float = _setting(0.02, low=0, high=0.5)
+    network_decay_frames: int = _setting(200, low=1)
     mean_decay_frames: int = _setting(1_000, low=1)
     post_process_epochs: int = _setting(0, low=0)
     checkpoint_seconds: float = _setting(30.0, low=0.1)

@@ -77,3 +77,12 @@ def test_the_scale_stays_as_it_was_after_the_stream() -> None:
 def test_all_rates_are_scaled() -> None:
     full, half = (learning_rates(OptimizerConfig(), Pace(0.3, scale)) for scale in (1.0, 0.5))
     assert half == {name: 0.5 * rate for name, rate in full.items()}
+
+
+def test_the_network_fades_the_less_the_more_frames_have_come() -> None:
+    online = dataclasses.replace(CONFIG.online, network_decay=0.02, network_decay_frames=200)
+    schedule, found = StreamSchedule(dataclasses.replace(CONFIG, online=online), 0.0), []
+    for _ in range(800):
+        schedule.frame_came()
+        found.append(schedule.network_decay)
+    assert [found[n - 1] for n in (1, 200, 400, 800)] == pytest.approx([0.02, 0.02, 0.01, 0.005])

@@ -21,6 +21,7 @@ from rgbavatar.training.trainer import Trainer
 
 _HEADROOM = 1.5  # of the buffers over the largest step seen: Gaussians grow and shrink while they train
 _FIRST_PAIRS = 3  # pairs of splat and tile that a splat is given room for at first
+_TERMS = ("l1", "block_ssim")  # of the loss; the first has to be there
 
 
 def supports(config: Config, device: torch.device) -> bool:
@@ -31,9 +32,9 @@ def supports(config: Config, device: torch.device) -> bool:
 
 
 def _computes(config: Config) -> bool:
-    """Whether its kernels do all that a step asks for: L1, and Adam at whatever rates on the avatar and on frames' poses."""
+    """Whether its kernels do all that a step asks for: L1, SSIM of blocks, Adam at whatever rates on the avatar and on poses."""
     model, training, optimizer = config.model, config.training, config.optimizer
-    others = [factor for name, factor in config.loss.factors().items() if name != "l1"]
+    others = [factor for name, factor in config.loss.factors().items() if name not in _TERMS]
     more = [training.code_noise, training.average, training.error_sampling, model.mlp_dropout, optimizer.exposure]
     refines_more = training.refine_tracking and (config.refinement.code or config.refinement.focal)
     return config.loss.l1 > 0 and not any([*others, *more, refines_more])
@@ -56,8 +57,8 @@ class Stretch:
 
 @dataclass(frozen=True)
 class StretchNumbers:
-    """What the steps of a stretch showed of this process's images, on the CPU. errors [G, B, 2]: sums of absolute and of
-    squared differences of the colours; num_invalid [G]; num_seen: Gaussians that have a first colour, after the last."""
+    """What the steps of a stretch showed of this process's images, on the CPU. errors [G, B, fused.ERRORS];
+    num_invalid [G]; num_seen: Gaussians that have a first colour, after the last."""
 
     errors: Tensor
     num_invalid: Tensor
@@ -173,12 +174,13 @@ class FusedTraining:
             workspace = torch.empty(size, dtype=torch.uint8, device=self._device)
             self._memory = dataclasses.replace(self._memory, workspace=workspace)
         color_init, corrections = self._trainer.config.training.color_init, self._corrections if refines else None
-        loss_scale = self._trainer.config.loss.l1 / (3.0 * self._batch * shape.width * shape.height)
+        loss = self._trainer.config.loss
+        loss_scale = loss.l1 / (3.0 * self._batch * shape.width * shape.height)
 
         def gradients() -> None:
             fused.compute_gradients(
                 self._bank.frames, self._schedule, self._mesh, self._memory, shape,
-                self._trainer.processes.rank, loss_scale, color_init, corrections,
+                self._trainer.processes.rank, loss_scale, loss.block_ssim / loss.l1, color_init, corrections,
             )  # fmt: skip
 
         def update() -> None:
@@ -230,7 +232,7 @@ class FusedTraining:
             seen=trainer.color_init.seen,
             state=fused.new_state(device),
             exchange=torch.zeros(trainer.processes.count, length, device=device),
-            errors=torch.zeros(self._bank.rows, images, 2, device=device),
+            errors=torch.zeros(self._bank.rows, images, fused.ERRORS, device=device),
             num_invalid=torch.zeros(self._bank.rows, dtype=torch.int32, device=device),
             workspace=torch.empty(0, dtype=torch.uint8, device=device),
         )

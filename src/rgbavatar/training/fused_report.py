@@ -14,10 +14,12 @@ from rgbavatar.training.fused import Stretch, StretchNumbers
 from rgbavatar.training.step_report import StepReport
 from rgbavatar.training.trainer import Trainer
 
+_COLUMNS = {"l1": 0, "block_ssim": 2}  # of errors: where a term of the loss is
+
 
 @dataclass(frozen=True)
 class FusedReport:
-    """One step of a stretch. errors [B, 2]: sums over the step's images of absolute and squared differences of the colours.
+    """One step of a stretch. errors [B, fused.ERRORS]: of the step's images.
 
     position: of the step's first image in the dataset. background [3]: behind it.
     """
@@ -33,10 +35,11 @@ class FusedReport:
     dataset: HeadDataset
 
     def loss(self) -> float:
-        return self.trainer.config.loss.l1 * self.terms()["l1"]
+        return sum(self._factors()[name] * term for name, term in self.terms().items())
 
     def terms(self) -> dict[str, float]:
-        return {"l1": float(self._means()[:, 0].mean())}
+        means = self._means().mean(dim=0)
+        return {name: float(means[_COLUMNS[name]]) for name, factor in self._factors().items() if factor > 0.0}
 
     def quality(self) -> float:
         return float((-10.0 * self._means()[:, 1].clamp_min(MIN_SQUARED_ERROR).log10()).mean())
@@ -57,8 +60,12 @@ class FusedReport:
         background = self.background.to(trainer.device)[None]
         return composite(batch.images, background)[0], trainer.show(batch, background).color[0]
 
+    def _factors(self) -> dict[str, float]:
+        factors = self.trainer.config.loss.factors()
+        return {name: factors[name] for name in _COLUMNS}
+
     def _means(self) -> Tensor:
-        """[B, 2], over colours and pixels."""
+        """[B, fused.ERRORS], over colours and pixels."""
         images = self.dataset.images
         return self.errors.double() / (3 * images.width * images.height)
 

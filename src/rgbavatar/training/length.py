@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from rgbavatar.config import Config, override_config
 
-LEAST_IMAGES = 3_000
-"""That a run has, however few its frames are."""
-
 COUNTS = (
     "training.bases_after",
     "optimizer.mean_decay_images",
@@ -18,17 +15,16 @@ COUNTS = (
 
 
 def fit_length(config: Config, frames: int) -> Config:
-    """The configuration with `training.images` at most `training.images_per_frame` for each of the frames, if that is above 0.
+    """The configuration with no more images after the bases have joined than `training.images_per_frame` for each of the frames,
+    if that is above 0.
 
-    A run that gets shorter by this is the long one in small: whatever counts images shrinks alike. The result asks for nothing
-    more, so that it stays as it is when a run is gone on with.
+    Before they join nothing tells one frame from another, so that part stays as long as it is, and so do all other counts. The
+    result asks for nothing more: it stays as it is when a run is gone on with.
     """
     training = config.training
-    most = max(round(training.images_per_frame * frames), LEAST_IMAGES)
-    fitted = override_config(config, ["training.images_per_frame=0"])
-    if training.images_per_frame == 0 or training.images <= most:
-        return fitted
-    return scale_counts(override_config(fitted, [f"training.images={most}"]), most / training.images)
+    most = training.bases_after + max(round(training.images_per_frame * frames), 1)
+    shorter = [f"training.images={min(most, training.images)}"] if training.images_per_frame > 0 else []
+    return override_config(config, [*shorter, "training.images_per_frame=0"])
 
 
 def scale_counts(config: Config, share: float) -> Config:

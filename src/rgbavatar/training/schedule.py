@@ -75,6 +75,12 @@ class StreamSchedule:
         with_frames = self._frames / self._config.online.mean_decay_frames
         return min(self._before + with_frames + image_progress(self._config.optimizer, after), 1.0)
 
+    @property
+    def network_decay(self) -> float:
+        """The share of the network's numbers that fades with a full step: as offline, the less the more frames have come."""
+        online = self._config.online
+        return online.network_decay * min(online.network_decay_frames / max(self._frames, 1), 1.0)
+
     def _next_scale(self) -> float:
         scale = self._usual
         if self._images_at_end is None:

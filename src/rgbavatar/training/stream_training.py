@@ -216,7 +216,7 @@ class StreamTraining:
         """
         steps, self._decayed_steps = self._schedule.taken - self._decayed_steps, self._schedule.taken
         for parameter in self._trainer.model.network.parameters():
-            parameter.mul_((1.0 - self._trainer.config.online.network_decay) ** steps)
+            parameter.mul_((1.0 - self._schedule.network_decay) ** steps)
 
     def _look_at_stream(self) -> None:
         self._take(self._intake.take())

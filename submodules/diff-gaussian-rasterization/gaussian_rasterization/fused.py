@@ -24,6 +24,13 @@ RATES = 12
 the bases' mean, rotation and colour, and the network; then 1 / sqrt of the second bias correction of what trains from the
 start, and of bases and network; then the share of the network's numbers that weight decay leaves."""
 
+ERRORS = 3
+"""Sums that the loss of an image is told by: of absolute differences of the colours, of squared ones, and of 1 - SSIM of their
+blocks where it is in the loss, else 0."""
+
+BLOCK = (4, 8)
+"""Rows and columns of the blocks that SSIM is computed of. They tile the picture from its first pixel; the last ones have fewer."""
+
 VALUES = 14
 """Tensors of an avatar, in order: mean [N, 3], rotation [N, 4], sh [N, 3], log_scale [N, 3], opacity_logit [N]; bases mean
 [K, N, 3], rotation [K, N, 4], sh [K, N, 3]; then weight and bias of the network's three layers."""
@@ -174,8 +181,7 @@ class Corrections:
 @dataclass(frozen=True)
 class TrainingMemory:
     """What a training step changes: values, averages, squares (each VALUES tensors: the parameters and Adam's moments), seen
-    [N] bool, state, exchange [R, exchange_length], errors [G, B, 2] (sums of absolute and of squared differences of the
-    colours, added to), num_invalid [G] int32 (added to), workspace uint8."""
+    [N] bool, state, exchange [R, exchange_length], errors [G, B, ERRORS] (added to), num_invalid [G] int32 (added to), workspace uint8."""
 
     values: Sequence[Tensor]
     averages: Sequence[Tensor]
@@ -196,12 +202,15 @@ def compute_gradients(
     shape: Shape,
     process: int,
     loss_scale: float,
+    structure: float,
     color_init: bool,
     corrections: Corrections | None = None,
 ) -> None:
     """The first half of a step: this process's images, up to the gradients it has to give to the others.
 
-    loss_scale: what the sum of absolute differences of all images is multiplied by. color_init: gather first colours.
+    loss_scale: what the sum of absolute differences of all images is multiplied by. structure: weight of 1 - SSIM, summed over
+    pixels and colours, where that of absolute differences is 1; SSIM is that of blocks of BLOCK pixels. color_init: gather first
+    colours.
     """
     torch.ops.gaussian_rasterization.fused_gradients(
         _frames(frames, schedule),
@@ -216,6 +225,7 @@ def compute_gradients(
         *_corrections(corrections, schedule),
         shape.as_list(),
         loss_scale,
+        structure,
         color_init,
     )
 

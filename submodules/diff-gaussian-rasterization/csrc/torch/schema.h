@@ -17,7 +17,7 @@ inline void define_fused_schemas(torch::Library& library) {
   library.def(
       "fused_gradients(Tensor[] frames, Tensor[] mesh, Tensor[] values, Tensor seen, Tensor(a!) state, Tensor(b!) "
       "exchange, Tensor(c!) errors, Tensor(d!) num_invalid, Tensor(e!) workspace, Tensor[] corrections, float[] "
-      "correction_numbers, int[] sizes, float loss_scale, bool color_init) -> ()");
+      "correction_numbers, int[] sizes, float loss_scale, float structure, bool color_init) -> ()");
   library.def(
       "fused_update(Tensor[] frames, Tensor[] mesh, Tensor(a!)[] values, Tensor(b!)[] averages, Tensor(c!)[] squares, "
       "Tensor(d!) seen, Tensor(e!) state, Tensor rates, Tensor exchange, Tensor(f!) workspace, Tensor(g!)[] "

@@ -20,6 +20,7 @@ GR_HD int part_offset(int part) { return part == 0 ? 0 : part == 1 ? 3 : 7; }  /
 inline constexpr int kBlendedFields = 10;
 inline constexpr int kFaceVectors = 6;  // of 16 bytes, of a posed face (faces.cuh)
 inline constexpr int kCorrectedCamera = 16;  // numbers: world_to_camera [3, 4], the middle of the mesh [3]
+inline constexpr int kErrors = 3;              // sums of an image that the loss is told by (SweepArguments::errors)
 inline constexpr int kMotionFields = 6;      // force and torque on the head (corrections.cu)
 inline constexpr int kGaussiansPerBlock = kWarpSize;
 inline constexpr int kPoseThreads = kGaussiansPerBlock * kBlendedFields;  // one thread for each blended number
@@ -128,10 +129,11 @@ struct SweepArguments {
   Lists lists;
   std::uint32_t* live;  // [live_words()]: which of 32 entries a warp's pixels composited
   float* color_sums;    // [N, 3], [N]: added to; null: colours are not initialised
-  float* errors;        // [rows, B, 2]: sums of |difference| and of its square
+  float* errors;        // [rows, B, kErrors]: sums of |difference|, of its square, and of 1 - SSIM where it is computed
+  float structure;      // weight of 1 - SSIM, where that of |difference| is 1
 };
 std::int64_t live_words(const Sizes& sizes);
-void sweep_l1(const SweepArguments& arguments, cudaStream_t stream);
+void sweep_loss(const SweepArguments& arguments, cudaStream_t stream);
 
 // What the devices exchange, a block for each process: gradients to the blended numbers of its images, and the sums of
 // its images for what is common to them; force and torque on the head in each.

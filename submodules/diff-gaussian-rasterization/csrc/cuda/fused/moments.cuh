@@ -3,8 +3,8 @@
 // A lane knows, for its pixel, w and share of each splat. The moments of w about a fixed point, and the sums of share
 // times the pixel's gradient, are two products of matrices: [splats, pixels] times [pixels, 8]. The tensor cores
 // compute them; w and share are split into two numbers of 11 bits each, and the second factor is exact in 11 bits: the
-// monomials of pixel coordinates are small multiples of a quarter, and an L1 gradient is a sign. About 2^-22 of each
-// term is lost. Cards older than Ampere, which have no such product, add lane by lane.
+// monomials of pixel coordinates are small multiples of a quarter, and a loss's gradient is a sign, or was cut to 11 bits. About 2^-22
+// of each term is lost. Cards older than Ampere, which have no such product, add lane by lane.
 #pragma once
 
 #include "sweep.cuh"
@@ -25,6 +25,9 @@ struct MomentRows {
 
 // Centre of the warp's pixels, about which moments are taken first.
 inline constexpr float kCentreX = 0.5f * (kWarpWidth - 1), kCentreY = 0.5f * (kWarpHeight - 1);
+
+// A number of 11 bits, towards zero.
+__device__ __forceinline__ float upper_bits(float x) { return __uint_as_float(__float_as_uint(x) & 0xffffe000u); }
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 
@@ -47,8 +50,6 @@ __device__ __forceinline__ Fragment load_fragment(const float (&rows)[kRows][kRo
   }
   return f;
 }
-
-__device__ __forceinline__ float upper_bits(float x) { return __uint_as_float(__float_as_uint(x) & 0xffffe000u); }
 
 // sums += a b for a 16x8, b 8x8 of 11-bit numbers; a's lanes hold rows g, g + 8 and columns t, t + 4, b's rows t, t + 4
 // and column g.

@@ -257,7 +257,7 @@ std::int64_t exchange_length(std::int64_t gaussians, std::int64_t images) {
 void gradients(TensorList frames, TensorList mesh, TensorList values, const Tensor& seen, const Tensor& state,
                const Tensor& exchange, const Tensor& errors, const Tensor& num_invalid, const Tensor& workspace,
                TensorList corrections, at::ArrayRef<double> correction_numbers, at::IntArrayRef sizes,
-               double loss_scale, bool color_init) {
+               double loss_scale, double structure, bool color_init) {
   Call call("fused_gradients", frames, mesh, values, sizes, true);
   const Workspace w = call.workspace(workspace);
   State* s = call.state(state);
@@ -269,8 +269,8 @@ void gradients(TensorList frames, TensorList mesh, TensorList values, const Tens
   if (corrected.count != 0) correct_cameras(n, s, call.frames(), corrected, w.cameras, stream);
   fill_lists(n, call.pose_arguments(w, s, color_init ? data<bool>(seen) : nullptr, num_invalid),
              call.network(w, {}, {}), false);
-  sweep_l1({n, s, call.frames(), w.lists, w.live, color_init ? block + layout.color_sums() : nullptr,
-            call.floats("errors", errors, 2 * n.images)},
+  sweep_loss({n, s, call.frames(), w.lists, w.live, color_init ? block + layout.color_sums() : nullptr,
+            call.floats("errors", errors, kErrors * n.images), static_cast<float>(structure)},
            stream);
   local_gradients({n, s, call.frames(), call.avatar(), call.mesh(), w.lists, block, static_cast<float>(loss_scale)},
                   stream);

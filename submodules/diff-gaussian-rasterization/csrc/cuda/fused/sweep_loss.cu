@@ -1,5 +1,6 @@
-// Forward sweep, L1 loss and backward sweep of a tile in one kernel: the loss's gradient is known in registers when the
-// forward sweep ends, so that no picture is written.
+// Forward sweep, loss and backward sweep of a tile in one kernel: the loss's gradient is known in registers when the
+// forward sweep ends, so that no picture is written. The loss is L1 and, where it is asked for, structural similarity
+// over blocks: the 8x4 pixels of a warp are one, for what a pixel needs to know of others must be near.
 #include "../../core/color_sums.h"
 #include "moments.cuh"
 #include "schedule.cuh"
@@ -85,7 +86,7 @@ __device__ __forceinline__ int sweep_forward(const SweepArguments& a, const Tile
   return first;
 }
 
-// The gradient of sum |difference| to the pixel's colour, and what the splats still to come contribute to the loss's
+// The gradient of the loss to the pixel's colour, in units of that of sum |difference|, and what the splats still to come contribute to the loss's
 // linear form (see alpha_gradient()).
 struct PixelGradient {
   float red, green, blue, rest;
@@ -99,20 +100,59 @@ __device__ __forceinline__ float over(std::uint8_t level, std::uint8_t mask, flo
   return (static_cast<float>(level) * kLevel - background) * (static_cast<float>(mask) * kLevel) + background;
 }
 
+// The sum over the warp's lanes, in all of them.
+__device__ __forceinline__ float sum_for_all(float x) {
+#pragma unroll
+  for (int mask = kWarpSize / 2; mask > 0; mask /= 2) x += __shfl_xor_sync(kAllLanes, x, mask);
+  return x;
+}
+
+struct Likeness {
+  float value, slope;  // SSIM; how it changes with the pixel's colour, times the pixels of the block
+};
+
+// Structural similarity of a channel over the warp's 8x4 pixels as one block (Wang et al. 2004, eq. 13). share: 1 over
+// those inside the image, and 0 for a pixel that is not. Deviations are taken from the means, for small variances.
+__device__ __forceinline__ Likeness likeness(float ours, float theirs, float share) {
+  constexpr float kC1 = 0.01f * 0.01f, kC2 = 0.03f * 0.03f;
+  const float mean = sum_for_all(share * ours), target_mean = sum_for_all(share * theirs);
+  const float x = ours - mean, y = theirs - target_mean;
+  const float variances = sum_for_all(share * (x * x + y * y)), covariance = sum_for_all(share * x * y);
+  const float a1 = 2.0f * mean * target_mean + kC1, a2 = 2.0f * covariance + kC2;
+  const float b1 = mean * mean + target_mean * target_mean + kC1, b2 = variances + kC2;
+  const float inverse = 1.0f / (b1 * b2), value = a1 * a2 * inverse;
+  return {value, 2.0f * ((target_mean * a2 - mean * value * b2 + y * a1) * inverse - x * value / b2)};
+}
+
+// Adds to the gradient of sum |difference| that of `structure` times 1 - SSIM, summed over pixels and channels. Returns
+// the pixel's 1 - SSIM, summed over channels. All lanes take part.
+__device__ __forceinline__ float add_structure(float structure, bool inside, const Canvas& canvas, const float* target,
+                                               PixelGradient& g) {
+  const float share = 1.0f / static_cast<float>(larger(__popc(__ballot_sync(kAllLanes, inside)), 1));
+  const float own = inside ? share : 0.0f;
+  const Likeness red = likeness(canvas.red, target[0], own), green = likeness(canvas.green, target[1], own),
+                 blue = likeness(canvas.blue, target[2], own);
+  g.red = upper_bits(g.red - structure * red.slope), g.green = upper_bits(g.green - structure * green.slope);
+  g.blue = upper_bits(g.blue - structure * blue.slope);
+  return 3.0f - red.value - green.value - blue.value;
+}
+
 // Adds the warp's errors to the image's, and returns the gradient.
-__device__ __forceinline__ PixelGradient l1_gradient(const SweepArguments& a, const TilePixel& pixel,
-                                                     const Canvas& canvas, uchar4 target, const float* background,
-                                                     std::int64_t row) {
-  const float red = canvas.red - over(target.x, target.w, background[0]);
-  const float green = canvas.green - over(target.y, target.w, background[1]);
-  const float blue = canvas.blue - over(target.z, target.w, background[2]);
-  float errors[2] = {fabsf(red) + fabsf(green) + fabsf(blue), red * red + green * green + blue * blue};
-  if (!pixel.inside) errors[0] = errors[1] = 0.0f;
-  const int lane = lane_of_thread(), field = field_of_lane<2>(lane);
-  const float total = sum_over_lanes<2>(errors, lane);
-  if (field >= 0 && total != 0.0f) atomicAdd(a.errors + 2 * (row * a.sizes.images + pixel.image) + field, total);
-  if (!pixel.inside) return {};
+template <bool kHasStructure>
+__device__ __forceinline__ PixelGradient loss_gradient(const SweepArguments& a, const TilePixel& pixel,
+                                                       const Canvas& canvas, uchar4 target, const float* background,
+                                                       std::int64_t row) {
+  const float colors[3] = {over(target.x, target.w, background[0]), over(target.y, target.w, background[1]),
+                           over(target.z, target.w, background[2])};
+  const float red = canvas.red - colors[0], green = canvas.green - colors[1], blue = canvas.blue - colors[2];
   PixelGradient g{sign_of(red), sign_of(green), sign_of(blue), 0.0f};
+  float errors[kErrors] = {fabsf(red) + fabsf(green) + fabsf(blue), red * red + green * green + blue * blue, 0.0f};
+  if constexpr (kHasStructure) errors[2] = add_structure(a.structure, pixel.inside, canvas, colors, g);
+  if (!pixel.inside) errors[0] = errors[1] = errors[2] = 0.0f;
+  const int lane = lane_of_thread(), field = field_of_lane<kErrors>(lane);
+  const float total = sum_over_lanes<kErrors>(errors, lane);
+  if (field >= 0 && total != 0.0f) atomicAdd(a.errors + kErrors * (row * a.sizes.images + pixel.image) + field, total);
+  if (!pixel.inside) return {};
   g.rest = canvas.red * g.red + canvas.green * g.green + canvas.blue * g.blue;
   return g;
 }
@@ -161,7 +201,8 @@ __device__ __forceinline__ void sweep_backward(const SweepArguments& a, const Ti
 }
 
 // One block for each tile of the batch.
-__global__ void __launch_bounds__(kTileThreads, 4) sweep_l1_kernel(const SweepArguments a) {
+template <bool kHasStructure>
+__global__ void __launch_bounds__(kTileThreads, 4) sweep_loss_kernel(const SweepArguments a) {
   extern __shared__ float4 storage[];
   SweepMemory& memory = *reinterpret_cast<SweepMemory*>(storage);
   if (a.state->overflow != 0) return;
@@ -178,7 +219,7 @@ __global__ void __launch_bounds__(kTileThreads, 4) sweep_l1_kernel(const SweepAr
   Canvas canvas;
   const int looked_at = sweep_forward(a, list, pixel, target, memory.staged, state, canvas);
   canvas.close(background, state.left);
-  const PixelGradient gradient = l1_gradient(a, pixel, canvas, target, background, row);
+  const PixelGradient gradient = loss_gradient<kHasStructure>(a, pixel, canvas, target, background, row);
   sweep_backward(a, list, looked_at, pixel, gradient, memory);
 }
 
@@ -186,12 +227,13 @@ __global__ void __launch_bounds__(kTileThreads, 4) sweep_l1_kernel(const SweepAr
 
 std::int64_t live_words(const Sizes& sizes) { return (sizes.capacity / kChunk + sizes.tiles() + 1) * kWarps; }
 
-void sweep_l1(const SweepArguments& a, cudaStream_t stream) {
+void sweep_loss(const SweepArguments& a, cudaStream_t stream) {
   if (a.color_sums)
     check(cudaMemsetAsync(a.color_sums, 0, 4 * a.sizes.gaussians * sizeof(float), stream), "clearing the colour sums");
-  allow_shared_memory(sweep_l1_kernel, sizeof(SweepMemory));
-  sweep_l1_kernel<<<static_cast<unsigned>(a.sizes.tiles()), kTileThreads, sizeof(SweepMemory), stream>>>(a);
-  check_launch("sweep_l1");
+  const auto kernel = a.structure > 0.0f ? sweep_loss_kernel<true> : sweep_loss_kernel<false>;
+  allow_shared_memory(kernel, sizeof(SweepMemory));
+  kernel<<<static_cast<unsigned>(a.sizes.tiles()), kTileThreads, sizeof(SweepMemory), stream>>>(a);
+  check_launch("sweep_loss");
 }
 
 }  // namespace gaussian_rasterization::cuda::fused
