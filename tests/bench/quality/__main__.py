@@ -28,7 +28,7 @@ from rgbavatar.errors import ConfigError
 from rgbavatar.metrics import load_lpips
 from rgbavatar.subject import load_template
 from tests.bench.quality.recipes import CHANGES, PUBLISHED, configure
-from tests.bench.quality.runs import Record, Task, append_record, read_records, run
+from tests.bench.quality.runs import WAY_POINTS, Record, Task, append_record, read_records, run
 from tests.bench.quality.splits import Held, split_frames
 from tests.bench.quality.subjects import SUITES, Plan, Subject, make_subject, open_folder, parse_plan
 
@@ -87,6 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
     which.add_argument("--frames", type=count, help="of each made subject; the plan's own")
     which.add_argument("--config", type=Path, default=Path("config/offline.yaml"), help="the published recipe")
     which.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all recipes")
+    which.add_argument("--looks", type=count, help="at test frames on the way, equally far apart; a few, more at first")
     where = parser.add_argument_group("where and how long")
     where.add_argument("--device", default="auto")
     where.add_argument("--out", type=Path, default=Path("output/quality"), help="results, table, plots (%(default)s)")
@@ -157,6 +158,8 @@ def run_tasks(
     lpips, advice = load_lpips(device)
     if lpips is None and tasks:
         say(advice)
+    looks = options.looks
+    way_points = WAY_POINTS if looks is None else [(look + 1) / (looks + 1) for look in range(looks)]
     opened: dict[str, Subject] = {}
     for number, task in enumerate(tasks):
         started = time.perf_counter()
@@ -166,7 +169,7 @@ def run_tasks(
             opened[task.source] = sources[task.source].open()
         subject = opened[task.source]
         frames = split_frames(subject.tracked, Held(task.held), task.share)
-        record = run(task, subject, frames, device, lpips)
+        record = run(task, subject, frames, device, lpips, way_points)
         append_record(results, record)
         longest = max(longest, time.perf_counter() - started)
         say(_tell(record))

@@ -14,6 +14,7 @@ import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ Record = dict[str, Any]
 METRICS = ("psnr", "ssim", "lpips", "sharpness")
 MOST_FRAMES = 100  # measured of each split
 MOST_ON_THE_WAY = 12
-WAY_POINTS = (0.1, 0.2, 0.35, 0.5, 0.75)  # shares of the images
+WAY_POINTS = (0.1, 0.2, 0.35, 0.5, 0.75)  # shares of the images at which a run is looked at
 TEX_SHARE, MOST_TEXELS = 0.625, 256  # texels on a side for each pixel on a side: the demo's
 TEXEL_METRES = 0.0008 * MOST_TEXELS  # first scale of a Gaussian, times texels on a side: the published recipe's
 
@@ -130,21 +131,22 @@ def measure(
 class Curve:
     """Measures test frames at shares of the images.
 
-    is_true: they are as they truly are, not as they were tracked. points: [seconds, images, dB]; paused: seconds that measuring
-    took.
+    is_true: they are as they truly are, not as they were tracked. way_points: shares of the images, rising. points: [seconds,
+    images, dB]; paused: seconds that measuring took.
     """
 
     dataset: HeadDataset
     is_true: bool
     device: torch.device
     images: int
+    way_points: Sequence[float]
     points: list[list[float]] = field(default_factory=list)
     paused: float = 0.0
 
     def observe(self, trainer: Trainer, seconds: float) -> bool:
         """An observer (rgbavatar.training.observer) that never holds training."""
-        due = len(self.points) < len(WAY_POINTS) and (trainer.images_seen >= WAY_POINTS[len(self.points)] * self.images)
-        if due:
+        looks = len(self.points)
+        if looks < len(self.way_points) and trainer.images_seen >= self.way_points[looks] * self.images:
             begin = time.perf_counter()
             avatar = trained_from_checkpoint(trainer.checkpoint(), "on the way")
             self.points.append([seconds - self.paused, trainer.images_seen, self.measure(avatar)])
@@ -171,8 +173,15 @@ def _as_exposed(dataset: HeadDataset, subject: Subject, trained: Tensor) -> Head
     return dataclasses.replace(dataset, images=PreloadedImages(brighten(images, mean)))
 
 
-def run(task: Task, subject: Subject, frames: Frames, device: torch.device, lpips: LpipsMetric | None) -> Record:
-    """Train and measure."""
+def run(
+    task: Task,
+    subject: Subject,
+    frames: Frames,
+    device: torch.device,
+    lpips: LpipsMetric | None,
+    way_points: Sequence[float] = WAY_POINTS,
+) -> Record:
+    """Train and measure, also at shares of the images on the way."""
     train, seen = choose(subject.tracked, frames.train), subject.true or subject.tracked
     size = min(train.images.width, train.images.height)
     fitted = fit_length(fit_to_pictures(task.config, size), len(frames.train))
@@ -181,7 +190,7 @@ def run(task: Task, subject: Subject, frames: Frames, device: torch.device, lpip
     test = _as_exposed(thin_out(choose(seen, frames.test), MOST_FRAMES), subject, frames.train)
     is_true = subject.true is not None
     trainer = build_trainer(config, train.template, device, frames=train)
-    curve = Curve(thin_out(test, MOST_ON_THE_WAY), is_true, device, config.training.images)
+    curve = Curve(thin_out(test, MOST_ON_THE_WAY), is_true, device, config.training.images, way_points)
     with tempfile.TemporaryDirectory() as folder:
         speed = train_offline(trainer, train, RunDir(Path(folder)), NullLog(), device, observer=curve.observe)
     avatar = trained_from_checkpoint(trainer.checkpoint(), task.recipe)

@@ -202,6 +202,8 @@ def test_differences_are_to_the_published_run_of_the_same_subject_and_seed() -> 
     assert "| a | 3 | +1.17 ± 1.76 |" in text
     assert "| a | 2 | +2.00 ± 1.41 |" in text
     assert "LPIPS" not in text
+    assert "| 0.50 ± 0.00 |\n" in text  # half a second, of the published run's one
+    assert "| never in 1 of 1 |\n" in text
 
 
 def test_a_spread_of_one_value_is_that_value() -> None:
@@ -260,7 +262,9 @@ def test_a_study_is_gone_on_with_and_reported(tmp_path: Path, capsys: pytest.Cap
     assert (tmp_path / "out" / "table.md").read_text() in text
     for name in ("gains", "gap", "seconds", "images"):
         assert (tmp_path / "out" / f"{name}.png").stat().st_size > 5_000
-    assert len(study(tmp_path, "--splits", "pose")) == 4
+    assert len(study(tmp_path, "--splits", "pose", "--looks", "1")) == 4
+    *_, looked_at = map(json.loads, results.read_text().splitlines())
+    assert [point[1] for point in looked_at["curve"]] == [20, 40]
 
 
 def test_an_unknown_subject_is_refused(tmp_path: Path) -> None:
