@@ -6,7 +6,6 @@ Symbols: B frames of a batch, n frames of a subject, C code entries, K bases.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +16,12 @@ HiddenFactors = tuple[Tensor, Tensor]
 LEAST_SPREAD = (
     0.01  # of a code entry: radians, metres, standard deviations of a shape. What varies less is noise of a tracker
 )
-FACE_PARTS = ("expression", "jaw", "eyes", "eyelids")
-"""Parts of a code that tell how a face looks."""
-
 _SCALING = "network.scaling."
 _FIRST = "network.layers.0."
 
 
 class CodeScaling(nn.Module):
-    """Codes less their mean over the frames of a subject, in units of their own. center, spread (the units): [C]."""
+    """Codes less their mean over the frames of a subject, in units of their spread there. center, spread: [C]."""
 
     center: Tensor
     spread: Tensor
@@ -45,18 +41,9 @@ def code_spread(codes: Tensor) -> Tensor:
     return codes.double().std(dim=0, correction=0).clamp_min(LEAST_SPREAD).float()
 
 
-def code_scaling(codes: Tensor, layout: Mapping[str, slice]) -> CodeScaling:
-    """The scaling that brings codes [n, C], laid out as `layout` says, to mean 0, and the entry of each of FACE_PARTS that varies
-    most to standard deviation 1.
-
-    A part keeps its proportions: of the coefficients of expressions many are hardly used, and vary by a tracker's noise alone.
-    Other parts stay as they are, for where a head is, and how it is held, says little of how a face looks.
-    """
-    spreads, units = code_spread(codes), torch.ones(codes.shape[1])
-    for name, part in layout.items():
-        if name in FACE_PARTS:
-            units[part] = spreads[part].max()
-    return CodeScaling(codes.double().mean(dim=0).float(), units)
+def code_scaling(codes: Tensor) -> CodeScaling:
+    """The scaling that brings codes [n, C] to mean 0, and to standard deviation 1 where they vary enough."""
+    return CodeScaling(codes.double().mean(dim=0).float(), code_spread(codes))
 
 
 class CoefficientNetwork(nn.Module):
