@@ -41,7 +41,7 @@ def _decay(decay: float, length: Length) -> str:
 
 
 def _settings_of_best(length: Length) -> list[str]:
-    """Where config/best.yaml differs from the published recipe, but for counts, which are scaled with the others."""
+    """Where config/best.yaml differs from the published recipe. Counts are scaled elsewhere, visits to a frame here."""
     best, published = (dataclasses.asdict(config) for config in (load_config(BEST), Config()))
     found = [
         f"{section}.{name}={value}"
@@ -49,7 +49,8 @@ def _settings_of_best(length: Length) -> list[str]:
         for name, value in best[section].items()
         if value != published[section][name] and f"{section}.{name}" not in COUNTS
     ]
-    return [*found, _decay(best["optimizer"]["mlp_weight_decay"], length)]
+    visits = best["training"]["images_per_frame"] * length.images / PUBLISHED_IMAGES
+    return [*found, _decay(best["optimizer"]["mlp_weight_decay"], length), f"training.images_per_frame={visits:g}"]
 
 
 # Each is one candidate; numbers that matter are in the name.

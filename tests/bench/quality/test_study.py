@@ -169,9 +169,11 @@ def test_the_best_recipe_is_that_of_its_file() -> None:
         file.model, file.optimizer, file.refinement, file.loss,
     )  # fmt: skip
     assert found.training.refine_tracking
+    assert found.training.images_per_frame == file.training.images_per_frame > 0
     half = configure(Config(), "best", 25_000)
     assert half.optimizer.mlp_weight_decay == 2 * found.optimizer.mlp_weight_decay
     assert half.refinement.after * 2 == found.refinement.after
+    assert half.training.images_per_frame * 2 == found.training.images_per_frame
 
 
 def test_sharpness_is_1_for_the_truth_and_less_where_it_is_blurred() -> None:
