@@ -25,7 +25,7 @@ from rgbavatar.prepare.options import Framing
 from rgbavatar.prepare.pictures import read_picture
 from rgbavatar.subject import load_subject
 from rgbavatar.templates.blendshape import BlendshapeTemplate
-from rgbavatar.track import work
+from rgbavatar.track import align, work
 from rgbavatar.track.fit import Fit
 from rgbavatar.track.frames import tracked_frames
 from rgbavatar.track.landmarks import Face
@@ -157,6 +157,15 @@ def test_what_is_written_is_the_truth(place: Place) -> None:
     assert np.corrcoef(found.expression.numpy().ravel(), truth.expression.ravel())[0, 1] > 0.9
 
 
+def test_pictures_correct_the_poses_unless_they_shall_not(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain skin tells no pose, so it is taken for a face that does."""
+    monkeypatch.setattr(align, "TELLING", 0.0)
+    aligned = place.track(place.options)
+    assert 0 < aligned.record.numbers["aligned_degrees"] < 2
+    plain = place.track(replace(place.options, subject=place.folder / "subjects" / "two", align=False))
+    assert plain.record.numbers["aligned_degrees"] == plain.record.numbers["aligned_millimetres"] == 0
+
+
 def test_the_camera_goes_with_the_crop(place: Place) -> None:
     """A landmark is where it was in the source, less the window's corner, times the size."""
     done = place.track(replace(place.options, size=64))
@@ -235,6 +244,29 @@ def test_a_stopped_tracking_goes_on_without_looking_again(place: Place, monkeypa
     assert len(frames_of(place.options.subject)) == FRAMES
     assert not list((place.options.subject / WORK).iterdir())
     assert place.track(place.options, finder).kept == FRAMES  # a complete one is left as it is
+
+
+def test_a_stopped_tracking_is_not_aligned_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def counted(*arguments: object) -> Fit:
+        calls.append(1)
+        return real(*arguments)  # type: ignore[arg-type]
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    real = work.align_clip
+    monkeypatch.setattr(work, "align_clip", counted)
+    monkeypatch.setattr(align, "TELLING", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(work, "_write_subject", stop)
+        with pytest.raises(Stopped):
+            place.track(place.options)
+    kept = place.track(place.options)
+    assert len(calls) == 1
+    assert kept.record.numbers["aligned_degrees"] > 0
+    assert not list((place.options.subject / WORK).iterdir())
 
 
 def test_stopped_while_looking_leaves_nothing_that_is_in_the_way(place: Place) -> None:

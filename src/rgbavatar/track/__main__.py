@@ -51,6 +51,7 @@ def main() -> None:
         focal=arguments.focal,
         frames_per_second=arguments.fps,
         most_frames=arguments.frames,
+        align=arguments.align,
         overwrite=arguments.overwrite,
     )
     done = track(options, lambda: MediaPipeFaces(options.model), arguments.workers)
@@ -76,6 +77,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--frames", type=count, help="pictures to take; all if left out")
     parser.add_argument(
         "--fps", type=positive, default=25.0, help="pictures in a second of a folder, which has no time stamps"
+    )
+    parser.add_argument(
+        "--no_align",
+        dest="align",
+        action="store_false",
+        help="leave poses as landmarks tell them; otherwise pictures correct them",
     )
     parser.add_argument("--workers", type=count, default=default_workers(), help="threads that write pictures")
     parser.add_argument("--overwrite", action="store_true", help="replace a subject tracked from something else")
@@ -122,6 +129,11 @@ def _tell(options: Options, done: Done) -> None:
         f"landmarks are off by {numbers['error_percent']:.2f} % of the eye distance on average, "
         f"{numbers['error_percent_worst']:.2f} % in the worst frame; {numbers['pictures_per_second']:.1f} frames/s"
     )
+    if options.align:
+        say(
+            f"pictures turned the head by {numbers['aligned_degrees']:.2f} degrees and shifted it by "
+            f"{numbers['aligned_millimetres']:.1f} mm, root mean square"
+        )
 
 
 def _list(numbers: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rgbavatar.errors import ConfigError
 from rgbavatar.prepare.options import Framing, check_frame
 
-VERSION = 1  # of the results: one up whenever the same settings give other bytes
+VERSION = 2  # of the results: one up whenever the same settings give other bytes
 LEAST_FOCAL, MOST_FOCAL = 0.2, 20.0  # in longer sides of a picture, beyond which no lens goes
 
 
@@ -20,7 +20,8 @@ class Options:
     template, landmarks: files of a blendshape template and of its correspondences. model: of the face landmarker. masks: folder
     of masks, classes: what of them is head; segmenter: model that makes them; without either they are cut out. size: pixels of
     the longer side of the results, None: not resized; margin: around the head, in its sizes. focal: pixels of the source, None
-    to find it. frames_per_second: of a folder of pictures. most_frames: pictures to take, None for all.
+    to find it. frames_per_second: of a folder of pictures. most_frames: pictures to take, None for all. align: whether the
+    pictures themselves correct the poses that landmarks tell.
     """
 
     source: str
@@ -37,6 +38,7 @@ class Options:
     focal: float | None = None
     frames_per_second: float = 25.0
     most_frames: int | None = None
+    align: bool = True
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -62,6 +64,7 @@ class Options:
             "focal": self.focal,
             "frames_per_second": self.frames_per_second,
             "most_frames": self.most_frames,
+            "align": self.align,
         }
 
     def check_focal(self, size: tuple[int, int]) -> None:

@@ -20,7 +20,7 @@ TRACKED = "tracked.json"
 PROGRAM = "rgbavatar.track"
 RECORDED = "recorded"  # folder of what a camera gave, which cannot be had again
 WORK = "work"  # folder of what is found on the way
-SEEN, FITTED = "seen.npz", "fitted.npz"
+SEEN, FITTED, ALIGNED = "seen.npz", "fitted.npz", "aligned.npz"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def remove_results(folder: Path, record: Record) -> None:
     """Remove what a tracking made, and nothing else; what a camera gave is kept. Raises OutputError."""
     numbers = range(len(record.frames))
     paths = [path for n in numbers for path in (picture_path(folder, n), parameter_path(folder, n))]
-    paths += [folder / WORK / name for name in (SEEN, FITTED)]
+    paths += [folder / WORK / name for name in (SEEN, FITTED, ALIGNED)]
     for part in (folder, folder / IMAGES, folder / BLENDSHAPE.folder, folder / WORK):
         paths += [path for path in part.iterdir() if is_partial(path)] if part.is_dir() else []
     remove_files(paths)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,10 +24,11 @@ from rgbavatar.prepare.survey import Raw
 from rgbavatar.prepare.threads import run_all
 from rgbavatar.prepare.work import make_picture
 from rgbavatar.templates.blendshape import BlendshapeTemplate, load_blendshape
+from rgbavatar.track.align import align_clip, correction_size
 from rgbavatar.track.clip import refine_clip
 from rgbavatar.track.face_model import FaceModel, make_face_model, read_correspondences
 from rgbavatar.track.first_pass import FirstPass, FirstPassRun, Seen, run_first_pass
-from rgbavatar.track.fit import Fit
+from rgbavatar.track.fit import Fit, Observed
 from rgbavatar.track.frames import tracked_frames
 from rgbavatar.track.framing import SAMPLES, HeadPlace, choose_window, measure_reach
 from rgbavatar.track.landmarks import FaceFinder
@@ -35,6 +36,7 @@ from rgbavatar.track.masks import CutMasks, FolderMasks, MaskSource, SegmenterMa
 from rgbavatar.track.observe import observe
 from rgbavatar.track.options import Options
 from rgbavatar.track.record import (
+    ALIGNED,
     FITTED,
     RECORDED,
     SEEN,
@@ -53,6 +55,7 @@ from rgbavatar.track.record import (
 from rgbavatar.track.recording import Recording
 from rgbavatar.track.storage import read_first_pass, read_fit, write_first_pass, write_fit
 from rgbavatar.track.stream import focal_prior, landmark_errors
+from rgbavatar.track.surface import make_surface
 from rgbavatar.track.video import FolderFrames, VideoFrame, VideoFrames, is_camera, open_frames
 from rgbavatar.track.zones import ZoneFinder
 from rgbavatar.training.stop_signal import StopSignal
@@ -91,7 +94,7 @@ def track(options: Options, make_finder: MakeFinder, workers: int) -> Done:
         return Done(old, len(old.frames))
     try:
         first = _first_pass(options, model, make_finder)
-        fit, numbers = _second_pass(options, model, first)
+        fit, numbers = _fit_clip(options, template, model, first)
         subject = Subject(options, template, first, tracked_frames(model, fit, first.size))
         return _write_subject(subject, replace(old or new, numbers=numbers), workers)
     except KeyboardInterrupt as stop:
@@ -177,26 +180,51 @@ class _Limited:
         return islice(iter(self.frames), self.most)
 
 
-def _second_pass(options: Options, model: FaceModel, first: FirstPass) -> tuple[Fit, Mapping[str, float]]:
-    """The fit of the whole clip, and the numbers of the report."""
+def _fit_clip(
+    options: Options, template: BlendshapeTemplate, model: FaceModel, first: FirstPass
+) -> tuple[Fit, Mapping[str, float]]:
+    """The fit of the whole clip, and the numbers of the report: how far landmarks were off before pictures had a say."""
     seen = observe(model, first.faces)
-    kept = options.subject / WORK / FITTED
-    if kept.is_file():
-        fit = read_fit(kept)
-    else:
-        prior = focal_prior(first.size, options.focal)
-        start = Fit(first.person, first.motion)
-        with tqdm(total=len(seen), desc="refine", unit="frame", leave=False) as bar:
-            fit = refine_clip(model, seen, start, first.seconds, first.shots, prior, bar.update)
-        write_fit(kept, fit)
-    errors = 100 * landmark_errors(model, fit.person, fit.motion, seen)
+    fitted = _second_pass(options, model, first, seen)
+    fit = _third_pass(options, template, model, first, fitted) if options.align else fitted
+    degrees, millimetres = correction_size(fitted.motion, fit.motion)
+    errors = 100 * landmark_errors(model, fitted.person, fitted.motion, seen)
     return fit, {
         "error_percent": float(errors.mean()),
         "error_percent_worst": float(errors.max()),
         "focal": fit.person.focal,
         "pictures": first.pictures,
         "pictures_per_second": first.rate,
+        "aligned_degrees": degrees,
+        "aligned_millimetres": millimetres,
     }
+
+
+def _second_pass(options: Options, model: FaceModel, first: FirstPass, seen: Observed) -> Fit:
+    """All frames fitted to their landmarks together."""
+    kept = options.subject / WORK / FITTED
+    if kept.is_file():
+        return read_fit(kept)
+    prior = focal_prior(first.size, options.focal)
+    start = Fit(first.person, first.motion)
+    with tqdm(total=len(seen), desc="refine", unit="frame", leave=False) as bar:
+        fit = refine_clip(model, seen, start, first.seconds, first.shots, prior, bar.update)
+    write_fit(kept, fit)
+    return fit
+
+
+def _third_pass(options: Options, template: BlendshapeTemplate, model: FaceModel, first: FirstPass, fit: Fit) -> Fit:
+    """The poses corrected by the pictures."""
+    kept = options.subject / WORK / ALIGNED
+    if kept.is_file():
+        return read_fit(kept)
+    surface = make_surface(template.data, model, fit.person.identity)
+    eye = float(np.median([face.eye_distance for face in first.faces]))
+    pictures = partial(_pictures, options, first.numbers)
+    with tqdm(total=len(first.numbers), desc="align", unit="frame", leave=False) as bar:
+        aligned = align_clip(surface, fit, eye, first.seconds, first.shots, pictures, bar.update)
+    write_fit(kept, aligned)
+    return aligned
 
 
 def _write_subject(subject: Subject, record: Record, workers: int) -> Done:
@@ -223,7 +251,7 @@ def _write_subject(subject: Subject, record: Record, workers: int) -> Done:
         run_all(_jobs(subject, record, masks, kept), workers, bar.update)
     record = replace(record, complete=True)
     write_record(options.subject, record)
-    remove_files([options.subject / WORK / name for name in (SEEN, FITTED)])
+    remove_files([options.subject / WORK / name for name in (SEEN, FITTED, ALIGNED)])
     return Done(record, len(kept))
 
 
@@ -247,7 +275,7 @@ def _survey(subject: Subject, masks: MaskSource) -> Window:
     needed = set(masks.wanted()) | set(samples)
     with tqdm(total=len(needed), desc="look", unit="frame", leave=False) as bar:
         pictures = {}
-        for position, picture in _pictures(subject, needed):
+        for position, picture in _pictures(options, first.numbers, needed):
             pictures[position] = picture
             bar.update()
     masks.learn(pictures)
@@ -261,9 +289,8 @@ def _survey(subject: Subject, masks: MaskSource) -> Window:
     return choose_window(places, reach, options.margin, width, height)
 
 
-def _pictures(subject: Subject, positions: set[int]) -> Iterator[tuple[int, np.ndarray]]:
+def _pictures(options: Options, numbers: Sequence[int], positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
     """The pictures at some positions, in their order. Raises DataError where the source has fewer than it had."""
-    options, numbers = subject.options, subject.first.numbers
     wanted = {numbers[position]: position for position in positions}
     last = max(wanted)
     with closing(iter(_source_of(options))) as frames:  # type: ignore[type-var]
@@ -292,7 +319,8 @@ def _jobs(subject: Subject, record: Record, masks: MaskSource, kept: set[int]) -
     todo = set(range(len(record.frames))) - kept
     if not todo:
         return
-    for position, picture in _pictures(subject, todo | {position - 1 for position in todo if position}):
+    needed = todo | {position - 1 for position in todo if position}
+    for position, picture in _pictures(subject.options, subject.first.numbers, needed):
         coverage = masks.coverage(position, picture)
         if position in todo:
             yield partial(_write_result, subject, record, position, picture, coverage)
