@@ -91,5 +91,6 @@ def test_real_people_are_tracked(name: str, tmp_path: Path) -> None:
     assert ended.code == 0, ended.err
     assert "45 of 45 frames tracked" in ended.out
     off = float(ended.out.split("landmarks are off by ")[1].split(" %")[0])
+    assert 0.1 < float(ended.out.split("pictures turned the head by ")[1].split()[0]) < 3
     assert off < 3.0
     assert len(list((tmp_path / name / "images").iterdir())) == 45

@@ -130,10 +130,13 @@ def _tell(options: Options, done: Done) -> None:
         f"{numbers['error_percent_worst']:.2f} % in the worst frame; {numbers['pictures_per_second']:.1f} frames/s"
     )
     if options.align:
-        say(
-            f"pictures turned the head by {numbers['aligned_degrees']:.2f} degrees and shifted it by "
-            f"{numbers['aligned_millimetres']:.1f} mm, root mean square"
-        )
+        say(_tell_alignment(numbers["aligned_degrees"], numbers["aligned_millimetres"]))
+
+
+def _tell_alignment(degrees: float, millimetres: float) -> str:
+    if degrees == millimetres == 0:
+        return "the face shows too little detail to correct its poses by; they are as landmarks tell them"
+    return f"pictures turned the head by {degrees:.2f} degrees and shifted it by {millimetres:.1f} mm, root mean square"
 
 
 def _list(numbers: Sequence[int]) -> str:
