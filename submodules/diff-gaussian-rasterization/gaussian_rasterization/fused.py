@@ -29,7 +29,7 @@ ERRORS = 3
 blocks where it is in the loss, else 0."""
 
 BLOCK = (4, 8)
-"""Rows and columns of the blocks that SSIM is computed of. They tile the picture from its first pixel; the last ones have fewer."""
+"""Rows and columns of the blocks that SSIM is computed of. They tile the picture from its first pixel; the last have fewer."""
 
 VALUES = 14
 """Tensors of an avatar, in order: mean [N, 3], rotation [N, 4], sh [N, 3], log_scale [N, 3], opacity_logit [N]; bases mean
@@ -181,7 +181,8 @@ class Corrections:
 @dataclass(frozen=True)
 class TrainingMemory:
     """What a training step changes: values, averages, squares (each VALUES tensors: the parameters and Adam's moments), seen
-    [N] bool, state, exchange [R, exchange_length], errors [G, B, ERRORS] (added to), num_invalid [G] int32 (added to), workspace uint8."""
+    [N] bool, state, exchange [R, exchange_length], errors [G, B, ERRORS] (added to), num_invalid [G] int32 (added to),
+    workspace uint8."""
 
     values: Sequence[Tensor]
     averages: Sequence[Tensor]
