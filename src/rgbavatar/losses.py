@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from rgbavatar.checks import check_image_pair, check_same_shape, describe
 from rgbavatar.errors import ConfigError
-from rgbavatar.metrics import SSIM_C1, SSIM_C2, LpipsMetric, ssim
+from rgbavatar.metrics import LpipsMetric, similarity, ssim
 from rgbavatar.types import Rendering
 
 _LEVEL = 1.0 / 255.0  # one step of an 8-bit image
@@ -109,8 +109,9 @@ def ssim_loss(prediction: Tensor, target: Tensor) -> Tensor:
 def block_ssim_loss(prediction: Tensor, target: Tensor) -> Tensor:
     """One minus the mean structural similarity of blocks of 4 rows and 8 columns that tile the pictures, as a scalar.
 
-    Wang et al. 2004, Eq. 13, over the pixels of a block in place of a sliding window. A block is as many pixels as a window's
-    weights amount to (1 over the sum of their squares is 28). Blocks at the right and lower edge may have fewer, and count less.
+    `rgbavatar.metrics.similarity` over the pixels of a block in place of a sliding window. A block is as many pixels as the
+    weights of a window amount to (1 over the sum of their squares is 28). Blocks at the right and lower edge may have fewer, and
+    count less.
     """
     height, width = prediction.shape[2:]
     rows, columns = -(-height // BLOCK[0]), -(-width // BLOCK[1])
@@ -121,8 +122,7 @@ def block_ssim_loss(prediction: Tensor, target: Tensor) -> Tensor:
     first, second = (ours - mean_1) * inside, (theirs - mean_2) * inside
     variances = (first * first + second * second).sum(dim=-1, keepdim=True) / pixels
     covariance = (first * second).sum(dim=-1, keepdim=True) / pixels
-    numerator = (2 * mean_1 * mean_2 + SSIM_C1) * (2 * covariance + SSIM_C2)
-    likeness = numerator / ((mean_1 * mean_1 + mean_2 * mean_2 + SSIM_C1) * (variances + SSIM_C2))
+    likeness = similarity(mean_1 * mean_2, mean_1 * mean_1 + mean_2 * mean_2, covariance, variances)
     return 1.0 - (likeness * pixels).sum() / (prediction.shape[0] * prediction.shape[1] * height * width)
 
 

@@ -64,11 +64,18 @@ def ssim(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _ssim_map(first: Tensor, second: Tensor) -> Tensor:
-    """[B, 3, H, W] twice → [B, 3, H - 10, W - 10] (Wang et al. 2004, Eq. 13)."""
+    """[B, 3, H, W] twice → [B, 3, H - 10, W - 10]."""
     moments = torch.cat([first, second, first * first + second * second, first * second], dim=1)
     mean_1, mean_2, squares, product = _blur(moments).chunk(4, dim=1)
     means_product, means_squares = mean_1 * mean_2, mean_1 * mean_1 + mean_2 * mean_2
-    covariance, variances = product - means_product, squares - means_squares
+    return similarity(means_product, means_squares, product - means_product, squares - means_squares)
+
+
+def similarity(means_product: Tensor, means_squares: Tensor, covariance: Tensor, variances: Tensor) -> Tensor:
+    """Structural similarity from moments of two pictures, of any one shape (Wang et al. 2004, Eq. 13).
+
+    means_product: of both means; means_squares, variances: the sum of both means' squares, and of both variances.
+    """
     numerator = (2 * means_product + SSIM_C1) * (2 * covariance + SSIM_C2)
     return numerator / ((means_squares + SSIM_C1) * (variances + SSIM_C2))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rgbavatar.config import Config, override_config
-from rgbavatar.training.length import fit_length, scale_counts
+from rgbavatar.training.length import fit_length
 
 
 def configured(*settings: str) -> Config:
@@ -30,14 +30,3 @@ def test_what_is_fitted_stays_as_it_is_and_can_be_lengthened() -> None:
     assert fit_length(fitted, 250) == fitted
     longer = fit_length(override_config(fitted, ["training.images=40000"]), 250)
     assert (longer.training.images, longer.training.bases_after) == (40_000, fitted.training.bases_after)
-
-
-def test_counts_shrink_alike_and_0_stays_0() -> None:
-    scaled = scale_counts(override_config(Config(), ["loss.ssim=0.1", "loss.ssim_after=25000"]), 0.3)
-    assert (scaled.training.bases_after, scaled.optimizer.mean_decay_images, scaled.refinement.after) == (
-        900,
-        9_000,
-        1_200,
-    )
-    assert (scaled.loss.ssim_after, scaled.loss.lpips_after) == (7_500, 0)
-    assert scale_counts(Config(), 1e-6).training.bases_after == 1

@@ -143,8 +143,14 @@ def align_clip(
 
 def correct(motion: Motion, correction: Floats) -> Motion:
     """Turn and shift n heads by corrections [n, 6]."""
-    shift = np.einsum("nij,nj->ni", motion.rotation, correction[:, 3:])
-    return replace(motion, rotation=motion.rotation @ turn_by(correction[:, :3]), position=motion.position + shift)
+    rotation, position = _corrected(motion.rotation, motion.position, correction)
+    return replace(motion, rotation=rotation, position=position)
+
+
+def _corrected(rotation: Floats, position: Floats, correction: Floats) -> tuple[Floats, Floats]:
+    """Rotations [n, 3, 3] and positions [n, 3]."""
+    shift = np.einsum("nij,nj->ni", rotation, correction[:, 3:])
+    return rotation @ turn_by(correction[:, :3]), position + shift
 
 
 def correction_size(before: Motion, after: Motion) -> tuple[float, float]:
@@ -228,9 +234,8 @@ def _centred(correction: Floats) -> Floats:
 
 
 def _see(heads: _Heads, correction: Floats) -> _Seen:
-    rotation = heads.rotation @ turn_by(correction[:, :3])
-    shift = np.einsum("nij,nj->ni", heads.rotation, correction[:, 3:])
-    placed = heads.places @ np.swapaxes(rotation, 1, 2) + (heads.position + shift)[:, None]
+    rotation, position = _corrected(heads.rotation, heads.position, correction)
+    placed = heads.places @ np.swapaxes(rotation, 1, 2) + position[:, None]
     points = heads.focal * placed[..., :2] / placed[..., 2:] + heads.middle[:, None]
     normals = heads.normals @ np.swapaxes(rotation, 1, 2)
     facing = -(normals * placed).sum(-1) / np.linalg.norm(placed, axis=-1)

@@ -21,7 +21,7 @@ from rgbavatar.templates.blendshape_data import BlendshapeData
 LANDMARKS = 478  # of MediaPipe's face landmarker, the last ten on the irises
 RIGHT_IRIS, LEFT_IRIS = range(468, 473), range(473, 478)  # of the person's own eyes; the pupil first
 RIGHT_CORNER, LEFT_CORNER = 33, 263  # outer corners of the eyes
-_STILL_BELOW = 0.99  # landmarks on vertices that turn less with the head are left out
+TURNING = 0.99  # of a vertex that turns with the head; landmarks on others are left out
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -108,7 +108,7 @@ def make_face_model(data: BlendshapeData, where: Correspondences) -> FaceModel:
         corners = values[..., data.faces[np.maximum(where.faces, 0)], :].astype(np.float64)
         return (corners * shares).sum(-2)
 
-    turning = at(data.head_weights[:, None])[:, 0] >= _STILL_BELOW
+    turning = at(data.head_weights[:, None])[:, 0] >= TURNING
     chosen = np.flatnonzero((where.confidence > 0) & turning)
     neutral = at(data.neutral)[chosen]
     center = neutral.mean(0)

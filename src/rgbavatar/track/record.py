@@ -20,7 +20,7 @@ TRACKED = "tracked.json"
 PROGRAM = "rgbavatar.track"
 RECORDED = "recorded"  # folder of what a camera gave, which cannot be had again
 WORK = "work"  # folder of what is found on the way
-SEEN, FITTED, ALIGNED = "seen.npz", "fitted.npz", "aligned.npz"
+SEEN, FITTED, ALIGNED = KEPT = "seen.npz", "fitted.npz", "aligned.npz"  # its files
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ def parameter_path(folder: Path, number: int) -> Path:
     return folder / BLENDSHAPE.folder / f"{number:05d}{BLENDSHAPE.suffix}"
 
 
+def work_paths(folder: Path) -> list[Path]:
+    """What is kept on the way, there or not."""
+    return [folder / WORK / name for name in KEPT]
+
+
 def read_record(folder: Path) -> Record | None:
     """The record in a folder, or None where there is nothing. Raises OutputError where it holds something that we did not
     make."""
@@ -101,7 +106,7 @@ def remove_results(folder: Path, record: Record) -> None:
     """Remove what a tracking made, and nothing else; what a camera gave is kept. Raises OutputError."""
     numbers = range(len(record.frames))
     paths = [path for n in numbers for path in (picture_path(folder, n), parameter_path(folder, n))]
-    paths += [folder / WORK / name for name in (SEEN, FITTED, ALIGNED)]
+    paths += work_paths(folder)
     for part in (folder, folder / IMAGES, folder / BLENDSHAPE.folder, folder / WORK):
         paths += [path for path in part.iterdir() if is_partial(path)] if part.is_dir() else []
     remove_files(paths)

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from rgbavatar.geometry.triangle_raster import rasterize_triangles
 from rgbavatar.templates.blendshape_data import BlendshapeData
-from rgbavatar.track.face_model import FaceModel
+from rgbavatar.track.face_model import TURNING, FaceModel
 from rgbavatar.track.turns import turn_by
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 POINTS = 4000  # at most; of triangles that are drawn more than once, one is left
 NEAR = 0.06  # metres from a landmark: the face and the ears, but not the hair behind them
-_TURNING = 0.99  # of a vertex that turns with the head
 _VIEWS = np.radians((-50.0, -25.0, 0.0, 25.0, 50.0))  # to the sides, from where a triangle has to be seen
 _SPAN, _SIDE = 0.4, 400  # metres and pixels of a view
 _SEEN = 3  # pixels, of all views
@@ -70,7 +69,7 @@ def _normals(corners: Floats) -> Floats:
 
 def _is_skin(data: BlendshapeData) -> NDArray[np.bool_]:
     """Triangles [F] that turn with the head alone."""
-    still = data.head_weights >= _TURNING
+    still = data.head_weights >= TURNING
     if data.eyes is not None:
         still &= data.eyes.weights.sum(1) == 0
     return np.asarray(still[data.faces].all(1))

@@ -50,6 +50,7 @@ from rgbavatar.track.record import (
     remove_files,
     remove_results,
     stamp_source,
+    work_paths,
     write_record,
 )
 from rgbavatar.track.recording import Recording
@@ -251,7 +252,7 @@ def _write_subject(subject: Subject, record: Record, workers: int) -> Done:
         run_all(_jobs(subject, record, masks, kept), workers, bar.update)
     record = replace(record, complete=True)
     write_record(options.subject, record)
-    remove_files([options.subject / WORK / name for name in (SEEN, FITTED, ALIGNED)])
+    remove_files(work_paths(options.subject))
     return Done(record, len(kept))
 
 

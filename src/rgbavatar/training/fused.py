@@ -21,7 +21,8 @@ from rgbavatar.training.trainer import Trainer
 
 _HEADROOM = 1.5  # of the buffers over the largest step seen: Gaussians grow and shrink while they train
 _FIRST_PAIRS = 3  # pairs of splat and tile that a splat is given room for at first
-_TERMS = ("l1", "block_ssim")  # of the loss; the first has to be there
+ERROR_COLUMNS = {"l1": 0, "block_ssim": 2}
+"""The terms of the loss that the kernels compute, and where in `StretchNumbers.errors` each is; the first has to be there."""
 
 
 def supports(config: Config, device: torch.device) -> bool:
@@ -34,7 +35,7 @@ def supports(config: Config, device: torch.device) -> bool:
 def _computes(config: Config) -> bool:
     """Whether its kernels do all that a step asks for: L1, SSIM of blocks, Adam at whatever rates on the avatar and on poses."""
     model, training, optimizer = config.model, config.training, config.optimizer
-    others = [factor for name, factor in config.loss.factors().items() if name not in _TERMS]
+    others = [factor for name, factor in config.loss.factors().items() if name not in ERROR_COLUMNS]
     more = [training.code_noise, training.average, training.error_sampling, model.mlp_dropout, optimizer.exposure]
     refines_more = training.refine_tracking and (config.refinement.code or config.refinement.focal)
     return config.loss.l1 > 0 and not any([*others, *more, refines_more])

@@ -10,11 +10,9 @@ from torch import Tensor
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.losses import composite
 from rgbavatar.metrics import MIN_SQUARED_ERROR
-from rgbavatar.training.fused import Stretch, StretchNumbers
+from rgbavatar.training.fused import ERROR_COLUMNS, Stretch, StretchNumbers
 from rgbavatar.training.step_report import StepReport
 from rgbavatar.training.trainer import Trainer
-
-_COLUMNS = {"l1": 0, "block_ssim": 2}  # of errors: where a term of the loss is
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,12 @@ class FusedReport:
     dataset: HeadDataset
 
     def loss(self) -> float:
-        return sum(self._factors()[name] * term for name, term in self.terms().items())
+        factors = self.trainer.config.loss.factors()
+        return sum(factors[name] * term for name, term in self.terms().items())
 
     def terms(self) -> dict[str, float]:
-        means = self._means().mean(dim=0)
-        return {name: float(means[_COLUMNS[name]]) for name, factor in self._factors().items() if factor > 0.0}
+        factors, means = self.trainer.config.loss.factors(), self._means().mean(dim=0)
+        return {name: float(means[column]) for name, column in ERROR_COLUMNS.items() if factors[name] > 0.0}
 
     def quality(self) -> float:
         return float((-10.0 * self._means()[:, 1].clamp_min(MIN_SQUARED_ERROR).log10()).mean())
@@ -59,10 +58,6 @@ class FusedReport:
         batch = self.dataset.batch(torch.tensor([self.position]), trainer.device)
         background = self.background.to(trainer.device)[None]
         return composite(batch.images, background)[0], trainer.show(batch, background).color[0]
-
-    def _factors(self) -> dict[str, float]:
-        factors = self.trainer.config.loss.factors()
-        return {name: factors[name] for name in _COLUMNS}
 
     def _means(self) -> Tensor:
         """[B, fused.ERRORS], over colours and pixels."""

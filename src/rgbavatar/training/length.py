@@ -4,15 +4,6 @@ from __future__ import annotations
 
 from rgbavatar.config import Config, override_config
 
-COUNTS = (
-    "training.bases_after",
-    "optimizer.mean_decay_images",
-    "refinement.after",
-    "loss.ssim_after",
-    "loss.lpips_after",
-)
-"""Settings that count images of a run, beside its length."""
-
 
 def fit_length(config: Config, frames: int) -> Config:
     """The configuration with no more images after the bases have joined than `training.images_per_frame` for each of the frames,
@@ -25,14 +16,3 @@ def fit_length(config: Config, frames: int) -> Config:
     most = training.bases_after + max(round(training.images_per_frame * frames), 1)
     shorter = [f"training.images={min(most, training.images)}"] if training.images_per_frame > 0 else []
     return override_config(config, [*shorter, "training.images_per_frame=0"])
-
-
-def scale_counts(config: Config, share: float) -> Config:
-    """The configuration with all COUNTS times a share; what is 0 stays 0, all else is 1 at least."""
-    counts = {key: _value_of(config, key) for key in COUNTS}
-    return override_config(config, [f"{key}={max(round(share * n), 1)}" for key, n in counts.items() if n > 0])
-
-
-def _value_of(config: Config, key: str) -> int:
-    section, name = key.split(".")
-    return int(getattr(getattr(config, section), name))

@@ -13,11 +13,19 @@ from pathlib import Path
 
 from rgbavatar.config import Config, load_config, override_config
 from rgbavatar.errors import ConfigError
-from rgbavatar.training.length import COUNTS, scale_counts
 
 PUBLISHED = "published"
 PUBLISHED_IMAGES = 50_000
 BEST = Path(__file__).parents[3] / "config" / "best.yaml"
+
+COUNTS = (
+    "training.bases_after",
+    "optimizer.mean_decay_images",
+    "refinement.after",
+    "loss.ssim_after",
+    "loss.lpips_after",
+)
+"""Settings that count images of a run, beside its length."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,17 @@ def configure(base: Config, recipe: str, images: int) -> Config:
     fixed = [f"training.images={images}", f"training.checkpoint_every={never}", f"training.picture_every={never}"]
     changes = [setting for name in recipe.split("+") for setting in _settings_of(name, length)]
     return override_config(scale_counts(base, images / PUBLISHED_IMAGES), [*fixed, *changes])
+
+
+def scale_counts(config: Config, share: float) -> Config:
+    """The configuration with all COUNTS times a share; what is 0 stays 0, all else is 1 at least."""
+    counts = {key: _value_of(config, key) for key in COUNTS}
+    return override_config(config, [f"{key}={max(round(share * n), 1)}" for key, n in counts.items() if n > 0])
+
+
+def _value_of(config: Config, key: str) -> int:
+    section, name = key.split(".")
+    return int(getattr(getattr(config, section), name))
 
 
 def _settings_of(name: str, length: Length) -> list[str]:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from rgbavatar.config import Config, load_config
+from rgbavatar.config import Config, load_config, override_config
 from rgbavatar.datasets.frame_file import TrackedFrame
 from rgbavatar.errors import ConfigError, DataError
 from rgbavatar.geometry.rotation import axis_angle_to_rotation
 from tests.bench.quality.__main__ import main
-from tests.bench.quality.recipes import BEST, CHANGES, PUBLISHED, configure
+from tests.bench.quality.recipes import BEST, CHANGES, PUBLISHED, configure, scale_counts
 from tests.bench.quality.runs import append_record, read_records, sharpness
 from tests.bench.quality.splits import Held, choose, distances_from_mean, split_frames, thin_out
 from tests.bench.quality.subjects import SUITES, Plan, brighten, disturb, log_gains_of, parse_plan, wander
@@ -174,6 +174,17 @@ def test_the_best_recipe_is_that_of_its_file() -> None:
     assert half.optimizer.mlp_weight_decay == 2 * found.optimizer.mlp_weight_decay
     assert half.refinement.after * 2 == found.refinement.after
     assert half.training.images_per_frame * 2 == found.training.images_per_frame
+
+
+def test_counts_shrink_alike_and_0_stays_0() -> None:
+    scaled = scale_counts(override_config(Config(), ["loss.ssim=0.1", "loss.ssim_after=25000"]), 0.3)
+    assert (scaled.training.bases_after, scaled.optimizer.mean_decay_images, scaled.refinement.after) == (
+        900,
+        9_000,
+        1_200,
+    )
+    assert (scaled.loss.ssim_after, scaled.loss.lpips_after) == (7_500, 0)
+    assert scale_counts(Config(), 1e-6).training.bases_after == 1
 
 
 def test_sharpness_is_1_for_the_truth_and_less_where_it_is_blurred() -> None:

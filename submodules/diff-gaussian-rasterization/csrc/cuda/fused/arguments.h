@@ -20,7 +20,7 @@ GR_HD int part_offset(int part) { return part == 0 ? 0 : part == 1 ? 3 : 7; }  /
 inline constexpr int kBlendedFields = 10;
 inline constexpr int kFaceVectors = 6;  // of 16 bytes, of a posed face (faces.cuh)
 inline constexpr int kCorrectedCamera = 16;  // numbers: world_to_camera [3, 4], the middle of the mesh [3]
-inline constexpr int kErrors = 3;              // sums of an image that the loss is told by (SweepArguments::errors)
+inline constexpr int kErrors = 3;            // sums of an image that the loss is told by (SweepArguments::errors)
 inline constexpr int kMotionFields = 6;      // force and torque on the head (corrections.cu)
 inline constexpr int kGaussiansPerBlock = kWarpSize;
 inline constexpr int kPoseThreads = kGaussiansPerBlock * kBlendedFields;  // one thread for each blended number

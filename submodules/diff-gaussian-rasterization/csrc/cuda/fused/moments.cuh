@@ -3,8 +3,8 @@
 // A lane knows, for its pixel, w and share of each splat. The moments of w about a fixed point, and the sums of share
 // times the pixel's gradient, are two products of matrices: [splats, pixels] times [pixels, 8]. The tensor cores
 // compute them; w and share are split into two numbers of 11 bits each, and the second factor is exact in 11 bits: the
-// monomials of pixel coordinates are small multiples of a quarter, and a loss's gradient is a sign, or was cut to 11 bits. About 2^-22
-// of each term is lost. Cards older than Ampere, which have no such product, add lane by lane.
+// monomials of pixel coordinates are small multiples of a quarter, and a loss's gradient is a sign, or was cut to 11
+// bits. About 2^-22 of each term is lost. Cards older than Ampere, which have no such product, add lane by lane.
 #pragma once
 
 #include "sweep.cuh"

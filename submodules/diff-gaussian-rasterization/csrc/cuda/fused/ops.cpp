@@ -270,8 +270,8 @@ void gradients(TensorList frames, TensorList mesh, TensorList values, const Tens
   fill_lists(n, call.pose_arguments(w, s, color_init ? data<bool>(seen) : nullptr, num_invalid),
              call.network(w, {}, {}), false);
   sweep_loss({n, s, call.frames(), w.lists, w.live, color_init ? block + layout.color_sums() : nullptr,
-            call.floats("errors", errors, kErrors * n.images), static_cast<float>(structure)},
-           stream);
+              call.floats("errors", errors, kErrors * n.images), static_cast<float>(structure)},
+             stream);
   local_gradients({n, s, call.frames(), call.avatar(), call.mesh(), w.lists, block, static_cast<float>(loss_scale)},
                   stream);
 }

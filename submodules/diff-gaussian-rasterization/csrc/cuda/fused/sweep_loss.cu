@@ -86,8 +86,8 @@ __device__ __forceinline__ int sweep_forward(const SweepArguments& a, const Tile
   return first;
 }
 
-// The gradient of the loss to the pixel's colour, in units of that of sum |difference|, and what the splats still to come contribute to the loss's
-// linear form (see alpha_gradient()).
+// The gradient of the loss to the pixel's colour, in units of that of sum |difference|, and what the splats still to
+// come contribute to the loss's linear form (see alpha_gradient()).
 struct PixelGradient {
   float red, green, blue, rest;
 };
