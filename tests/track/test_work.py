@@ -25,7 +25,7 @@ from rgbavatar.prepare.options import Framing
 from rgbavatar.prepare.pictures import read_picture
 from rgbavatar.subject import load_subject
 from rgbavatar.templates.blendshape import BlendshapeTemplate
-from rgbavatar.track import align, work
+from rgbavatar.track import appearance, work
 from rgbavatar.track.fit import Fit
 from rgbavatar.track.frames import tracked_frames
 from rgbavatar.track.landmarks import Face
@@ -159,11 +159,12 @@ def test_what_is_written_is_the_truth(place: Place) -> None:
 
 def test_pictures_correct_the_poses_unless_they_shall_not(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain skin tells no pose, so it is taken for a face that does."""
-    monkeypatch.setattr(align, "TELLING", 0.0)
+    monkeypatch.setattr(appearance, "TELLING", 0.0)
     aligned = place.track(place.options)
     assert 0 < aligned.record.numbers["aligned_degrees"] < 2
+    assert 0 < aligned.record.numbers["aligned_expression"] < 0.2
     plain = place.track(replace(place.options, subject=place.folder / "subjects" / "two", align=False))
-    assert plain.record.numbers["aligned_degrees"] == plain.record.numbers["aligned_millimetres"] == 0
+    assert {plain.record.numbers[f"aligned_{what}"] for what in ("degrees", "millimetres", "expression")} == {0.0}
 
 
 def test_the_camera_goes_with_the_crop(place: Place) -> None:
@@ -258,7 +259,7 @@ def test_a_stopped_tracking_is_not_aligned_again(place: Place, monkeypatch: pyte
 
     real = work.align_clip
     monkeypatch.setattr(work, "align_clip", counted)
-    monkeypatch.setattr(align, "TELLING", 0.0)
+    monkeypatch.setattr(appearance, "TELLING", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(work, "_write_subject", stop)
         with pytest.raises(Stopped):

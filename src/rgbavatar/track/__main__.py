@@ -82,7 +82,7 @@ def _parse() -> argparse.Namespace:
         "--no_align",
         dest="align",
         action="store_false",
-        help="leave poses as landmarks tell them; otherwise pictures correct them",
+        help="leave poses and expressions as landmarks tell them; otherwise pictures correct them",
     )
     parser.add_argument("--workers", type=count, default=default_workers(), help="threads that write pictures")
     parser.add_argument("--overwrite", action="store_true", help="replace a subject tracked from something else")
@@ -130,13 +130,16 @@ def _tell(options: Options, done: Done) -> None:
         f"{numbers['error_percent_worst']:.2f} % in the worst frame; {numbers['pictures_per_second']:.1f} frames/s"
     )
     if options.align:
-        say(_tell_alignment(numbers["aligned_degrees"], numbers["aligned_millimetres"]))
+        say(_tell_alignment(*(numbers[f"aligned_{what}"] for what in ("degrees", "millimetres", "expression"))))
 
 
-def _tell_alignment(degrees: float, millimetres: float) -> str:
-    if degrees == millimetres == 0:
-        return "the face shows too little detail to correct its poses by; they are as landmarks tell them"
-    return f"pictures turned the head by {degrees:.2f} degrees and shifted it by {millimetres:.1f} mm, root mean square"
+def _tell_alignment(degrees: float, millimetres: float, expression: float) -> str:
+    if degrees == millimetres == expression == 0:
+        return "the face shows too little detail to correct the tracking by; it is as landmarks tell it"
+    return (
+        f"pictures turned the head by {degrees:.2f} degrees, shifted it by {millimetres:.1f} mm, and changed expressions by "
+        f"{expression:.2f}, root mean square"
+    )
 
 
 def _list(numbers: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rgbavatar.errors import ConfigError
 from rgbavatar.prepare.options import Framing, check_frame
 
-VERSION = 2  # of the results: one up whenever the same settings give other bytes
+VERSION = 3  # of the results: one up whenever the same settings give other bytes
 LEAST_FOCAL, MOST_FOCAL = 0.2, 20.0  # in longer sides of a picture, beyond which no lens goes
 
 
@@ -21,7 +21,7 @@ class Options:
     of masks, classes: what of them is head; segmenter: model that makes them; without either they are cut out. size: pixels of
     the longer side of the results, None: not resized; margin: around the head, in its sizes. focal: pixels of the source, None
     to find it. frames_per_second: of a folder of pictures. most_frames: pictures to take, None for all. align: whether the
-    pictures themselves correct the poses that landmarks tell.
+    pictures themselves correct the poses and expressions that landmarks tell.
     """
 
     source: str

@@ -43,6 +43,11 @@ class Surface:
         moved = expression.astype(np.float32) @ self.expression
         return self.rest + moved.reshape(len(expression), -1, 3)
 
+    def along(self, ways: Floats) -> Floats:
+        """How far each expression moves the points along ways [n, L, 3]: [n, L, E]."""
+        deltas = self.expression.reshape(len(self.expression), -1, 3).transpose(1, 2, 0).astype(np.float64)
+        return np.swapaxes(np.swapaxes(ways, 0, 1) @ deltas, 0, 1)
+
 
 def make_surface(data: BlendshapeData, model: FaceModel, identity: Floats) -> Surface:
     """The points of a person. identity [S]."""

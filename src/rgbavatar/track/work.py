@@ -24,8 +24,9 @@ from rgbavatar.prepare.survey import Raw
 from rgbavatar.prepare.threads import run_all
 from rgbavatar.prepare.work import make_picture
 from rgbavatar.templates.blendshape import BlendshapeTemplate, load_blendshape
-from rgbavatar.track.align import align_clip, correction_size
+from rgbavatar.track.align import align_clip
 from rgbavatar.track.clip import refine_clip
+from rgbavatar.track.corrections import correction_size
 from rgbavatar.track.face_model import FaceModel, make_face_model, read_correspondences
 from rgbavatar.track.first_pass import FirstPass, FirstPassRun, Seen, run_first_pass
 from rgbavatar.track.fit import Fit, Observed
@@ -188,7 +189,7 @@ def _fit_clip(
     seen = observe(model, first.faces)
     fitted = _second_pass(options, model, first, seen)
     fit = _third_pass(options, template, model, first, fitted) if options.align else fitted
-    degrees, millimetres = correction_size(fitted.motion, fit.motion)
+    degrees, millimetres, expression = correction_size(fitted.motion, fit.motion)
     errors = 100 * landmark_errors(model, fitted.person, fitted.motion, seen)
     return fit, {
         "error_percent": float(errors.mean()),
@@ -198,6 +199,7 @@ def _fit_clip(
         "pictures_per_second": first.rate,
         "aligned_degrees": degrees,
         "aligned_millimetres": millimetres,
+        "aligned_expression": expression,
     }
 
 
@@ -215,7 +217,7 @@ def _second_pass(options: Options, model: FaceModel, first: FirstPass, seen: Obs
 
 
 def _third_pass(options: Options, template: BlendshapeTemplate, model: FaceModel, first: FirstPass, fit: Fit) -> Fit:
-    """The poses corrected by the pictures."""
+    """Poses and expressions corrected by the pictures."""
     kept = options.subject / WORK / ALIGNED
     if kept.is_file():
         return read_fit(kept)
