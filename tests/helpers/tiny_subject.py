@@ -38,6 +38,11 @@ class GridTemplate:
     uv_faces: Tensor
     code_width: int = CODE_WIDTH
 
+    @property
+    def code_layout(self) -> dict[str, slice]:
+        """Two coefficients of an expression, and something of the head's place."""
+        return {"expression": slice(0, 2), "translation": slice(2, CODE_WIDTH)}
+
 
 def grid_template() -> GridTemplate:
     ticks = torch.linspace(0.0, 1.0, CELLS + 1)

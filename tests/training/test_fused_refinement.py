@@ -74,7 +74,7 @@ def make_trainer(config: Config, dataset: HeadDataset) -> Trainer:
             values = size * torch.randn(len(dataset), 3, generator=random)
             trainer.refinement._tables[name].values.data.copy_(values)
     if config.model.normalize_code:
-        trainer.model.network.scaling = code_scaling(dataset.codes).to(CUDA)
+        trainer.model.network.scaling = code_scaling(dataset.codes, dataset.template.code_layout).to(CUDA)
     return trainer
 
 

@@ -127,7 +127,7 @@ def with_spread(dataset: HeadDataset, center: Tensor, spread: Tensor) -> HeadDat
 
 
 def test_a_normalised_network_sees_codes_of_mean_0_and_deviation_1() -> None:
-    dataset = with_spread(tiny_dataset(), torch.tensor([5.0, -1.0, 0.2]), torch.tensor([0.05, 7.0, 1e-5]))
+    dataset = with_spread(tiny_dataset(), torch.tensor([5.0, -1.0, 0.2]), torch.tensor([0.9, 7.0, 1e-5]))
     scaling = make_trainer(configured(NORMALIZE), dataset).model.network.scaling
     assert scaling is not None
     seen = scaling(dataset.codes)
@@ -136,9 +136,18 @@ def test_a_normalised_network_sees_codes_of_mean_0_and_deviation_1() -> None:
     assert float(seen[:, 2].abs().max()) < 0.01  # what hardly varies is not blown up
 
 
+def test_entries_that_a_part_hardly_uses_are_not_blown_up() -> None:
+    """They are told in tenths of the one that varies most in the part; other parts do not matter."""
+    dataset = with_spread(tiny_dataset(), torch.zeros(3), torch.tensor([0.02, 4.0, 0.02]))
+    scaling = make_trainer(configured(NORMALIZE), dataset).model.network.scaling
+    assert scaling is not None
+    expected = torch.tensor([0.02 / 0.4, 1.0, 1.0])
+    torch.testing.assert_close(scaling(dataset.codes).std(dim=0, correction=0), expected, rtol=1e-3, atol=0)
+
+
 def test_codes_in_other_units_train_the_same_normalised_avatar() -> None:
     dataset = with_spread(tiny_dataset(), torch.zeros(3), torch.ones(3))
-    other = with_spread(dataset, torch.tensor([5.0, -1.0, 0.2]), torch.tensor([0.05, 7.0, 40.0]))
+    other = with_spread(dataset, torch.tensor([5.0, -1.0, 0.2]), torch.tensor([1.05, 7.0, 40.0]))
     ours, theirs = (train(make_trainer(configured(NORMALIZE), data), data, 24) for data in (dataset, other))
     weights = [trainer.model.weights(data.codes) for trainer, data in ((ours, dataset), (theirs, other))]
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=2e-3)

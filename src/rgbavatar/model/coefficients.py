@@ -6,6 +6,7 @@ Symbols: B frames of a batch, n frames of a subject, C code entries, K bases.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,15 @@ HiddenFactors = tuple[Tensor, Tensor]
 LEAST_SPREAD = (
     0.01  # of a code entry: radians, metres, standard deviations of a shape. What varies less is noise of a tracker
 )
+LEAST_SHARE = (
+    0.1  # of the largest spread in a part of the code: what varies less there is hardly used, and mostly noise too
+)
 _SCALING = "network.scaling."
 _FIRST = "network.layers.0."
 
 
 class CodeScaling(nn.Module):
-    """Codes less their mean over the frames of a subject, in units of their spread there. center, spread: [C]."""
+    """Codes less their mean over the frames of a subject, in units of about their spread there. center, spread: [C]."""
 
     center: Tensor
     spread: Tensor
@@ -41,9 +45,13 @@ def code_spread(codes: Tensor) -> Tensor:
     return codes.double().std(dim=0, correction=0).clamp_min(LEAST_SPREAD).float()
 
 
-def code_scaling(codes: Tensor) -> CodeScaling:
-    """The scaling that brings codes [n, C] to mean 0, and to standard deviation 1 where they vary enough."""
-    return CodeScaling(codes.double().mean(dim=0).float(), code_spread(codes))
+def code_scaling(codes: Tensor, layout: Mapping[str, slice]) -> CodeScaling:
+    """The scaling that brings codes [n, C], laid out in parts as `layout` says, to mean 0, and to standard deviation 1 where they
+    vary enough: by LEAST_SPREAD, and by LEAST_SHARE of what varies most in the same part."""
+    units = code_spread(codes)
+    for part in layout.values():
+        units[part] = units[part].clamp_min(LEAST_SHARE * float(units[part].max()))
+    return CodeScaling(codes.double().mean(dim=0).float(), units)
 
 
 class CoefficientNetwork(nn.Module):

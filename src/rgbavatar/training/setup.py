@@ -45,7 +45,8 @@ def build_trainer(
     shape = AvatarShape(binding.count, config.model.num_bases, template.code_width, config.model.hidden_width)
     model = AvatarModel(shape, generators["network"], config.model.initial_opacity, config.model.initial_scale)
     if config.model.normalize_code:
-        model.network.scaling = code_scaling(_known(frames, "model.normalize_code is true", "false").codes)
+        known = _known(frames, "model.normalize_code is true", "false")
+        model.network.scaling = code_scaling(known.codes, template.code_layout)
     return Trainer(
         model.to(device),
         binding.to(device),
