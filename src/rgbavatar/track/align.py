@@ -22,7 +22,7 @@ from rgbavatar.track.clip import spread_frames
 from rgbavatar.track.corrections import Heads, average, center, correct, links_between, step
 from rgbavatar.track.detail import Bytes, Windows, choose_windows, find_detail
 from rgbavatar.track.fit import Fit
-from rgbavatar.track.pose import POSE, Motion, Person
+from rgbavatar.track.pose import POSE, Motion, Person, place, see
 from rgbavatar.track.surface import Surface
 
 Floats = NDArray[np.float64]
@@ -95,8 +95,7 @@ def _boxes(surface: Surface, fit: Fit) -> tuple[Floats, Floats]:
     low, high = [], []
     for start in range(0, len(fit.motion), _AT_ONCE):
         motion = fit.motion.select(slice(start, start + _AT_ONCE))
-        placed = surface.place(motion.expression) @ np.swapaxes(motion.rotation, 1, 2) + motion.position[:, None]
-        points = fit.person.focal * placed[..., :2] / placed[..., 2:] + fit.person.middle
+        points = see(fit.person.focal, fit.person.middle, place(motion, surface.place(motion.expression)))
         low.append(points.min(1))
         high.append(points.max(1))
     return np.concatenate(low), np.concatenate(high)

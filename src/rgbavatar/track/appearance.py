@@ -14,8 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from rgbavatar.geometry.rotation import nearest_rotation
 from rgbavatar.track.turns import turn_between
 
 Floats = NDArray[np.float64]
@@ -71,9 +73,7 @@ def trust(off: Floats) -> Floats:
 
 def mean_rotation(rotation: Floats) -> Floats:
     """The rotation [3, 3] that is nearest to all of rotation [n, 3, 3], by least squares."""
-    left, _, right = np.linalg.svd(rotation.mean(0))
-    left[:, -1] *= np.linalg.det(left @ right)
-    return np.asarray(left @ right)
+    return nearest_rotation(torch.from_numpy(rotation.mean(0))).numpy()
 
 
 def _terms(middle: Floats, rotation: Floats) -> Floats:

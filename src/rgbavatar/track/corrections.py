@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from rgbavatar.track.appearance import Appearance, learn_appearance, trust
 from rgbavatar.track.detail import Bytes, look_up
-from rgbavatar.track.fit import PACE_RATE
-from rgbavatar.track.pose import POSE, Motion
-from rgbavatar.track.solver import System, solve
+from rgbavatar.track.fit import PACE_RATE, may_move
+from rgbavatar.track.pose import POSE, Motion, along, place, see
+from rgbavatar.track.solver import System, add_links, solve
 from rgbavatar.track.surface import Surface
 from rgbavatar.track.turns import turn_between, turn_by
 
@@ -114,8 +114,7 @@ def step(heads: Heads, level: int, look: Appearance, correction: Floats, links: 
     curved, pull = _normal_equations(heads, seen, slopes / look.spread[:, None], off, seen.share * trust(off) * full)
     _add_priors(correction, links, curved, pull)
     free = np.ones(pull.shape, bool)
-    expression, force = seen.motion.expression, pull[:, POSE:]
-    free[:, POSE:] = ~((expression <= 0) & (force < 0) | (expression >= 1) & (force > 0))
+    free[:, POSE:] = may_move(seen.motion.expression, pull[:, POSE:])
     none = np.zeros((len(pull), heads.width, 0))
     moved, _ = solve(System(curved, links, none, np.zeros((0, 0)), pull, np.zeros(0), free), 0.0)
     return _bounded(heads.motion, correction + moved)
@@ -131,8 +130,8 @@ def _bounded(motion: Motion, correction: Floats) -> Floats:
 def _see(heads: Heads, correction: Floats) -> _Seen:
     motion = correct(heads.motion, correction)
     places = heads.surface.place(motion.expression)
-    placed = places @ np.swapaxes(motion.rotation, 1, 2) + motion.position[:, None]
-    points = heads.focal * placed[..., :2] / placed[..., 2:] + heads.middle[:, None]
+    placed = place(motion, places)
+    points = see(heads.focal, heads.middle[:, None], placed)
     normals = heads.surface.normals @ np.swapaxes(motion.rotation, 1, 2)
     facing = -(normals * placed).sum(-1) / np.linalg.norm(placed, axis=-1)
     return _Seen(motion, places, placed, points, np.clip((facing - _EDGE) / (_SQUARE - _EDGE), 0, 1))
@@ -151,14 +150,11 @@ def _normal_equations(heads: Heads, seen: _Seen, slopes: Floats, off: Floats, we
 
 
 def _add_priors(correction: Floats, links: Floats, curved: Floats, pull: Floats) -> None:
-    at, change = np.arange(correction.shape[1]), links * np.diff(correction, axis=0)
+    at = np.arange(correction.shape[1])
     spread = np.concatenate((SPREAD, np.full(correction.shape[1] - POSE, EXPRESSION_SPREAD)))
     curved[:, at, at] += spread**-2.0
     pull -= correction * spread**-2.0
-    curved[:-1, at, at] += links
-    curved[1:, at, at] += links
-    pull[:-1] += change
-    pull[1:] -= change
+    add_links(curved, pull, links, np.diff(correction, axis=0))
 
 
 def _rows(heads: Heads, seen: _Seen, slopes: Floats, part: slice) -> Floats:
@@ -168,5 +164,10 @@ def _rows(heads: Heads, seen: _Seen, slopes: Floats, part: slice) -> Floats:
     camera = np.concatenate((slopes[part] * heads.focal, -away), -1) / depth
     own = camera @ seen.motion.rotation[part]
     return np.concatenate(
-        (np.cross(seen.places[part], own), camera @ heads.motion.rotation[part], heads.surface.along(own)), -1
+        (
+            np.cross(seen.places[part], own),
+            camera @ heads.motion.rotation[part],
+            along(own, heads.surface.expression_columns),
+        ),
+        -1,
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rgbavatar.track.face_model import FaceModel
 from rgbavatar.track.pose import GAZE, POSE, Motion, Person, frame_slopes, look, person_slopes, project
-from rgbavatar.track.solver import System
+from rgbavatar.track.solver import System, add_links
 from rgbavatar.track.turns import turn_between, turn_by
 
 Floats = NDArray[np.float64]
@@ -168,10 +168,7 @@ class FaceProblem:
         pull[:, POSE:] -= weight * self._pull(motion)
         change = changes(motion) - self.drift
         links = 1 / (self.paces**2 + change**2)
-        diagonal[:-1, at, at] += links
-        diagonal[1:, at, at] += links
-        pull[:-1] += links * change
-        pull[1:] -= links * change
+        add_links(diagonal, pull, links, change)
         if self.anchor is not None:
             away = _difference(self.anchor.motion, motion)
             held = 1 / (self.anchor.pace**2 + away**2)
@@ -264,6 +261,10 @@ def _difference(first: Motion, second: Motion) -> Floats:
 def _free(motion: Motion, pull: Floats) -> NDArray[np.bool_]:
     """All but the expressions that stand at a bound and are pushed beyond it."""
     free = np.ones(pull.shape, bool)
-    force = pull[:, POSE:-GAZE]
-    free[:, POSE:-GAZE] = ~((motion.expression <= 0) & (force < 0) | (motion.expression >= 1) & (force > 0))
+    free[:, POSE:-GAZE] = may_move(motion.expression, pull[:, POSE:-GAZE])
     return free
+
+
+def may_move(expression: Floats, pull: Floats) -> NDArray[np.bool_]:
+    """Which expressions are not pushed beyond a bound that they stand at."""
+    return np.asarray(~((expression <= 0) & (pull < 0) | (expression >= 1) & (pull > 0)))

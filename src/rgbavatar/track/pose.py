@@ -94,14 +94,24 @@ def rest_landmarks(model: FaceModel, person: Person) -> Floats:
 
 def project(model: FaceModel, person: Person, motion: Motion) -> Floats:
     """The landmarks [n, L, 2], pixels."""
-    return _see(person, _turn_eyes(model, person, motion) @ _transposed(motion.rotation) + motion.position[:, None])
+    return see(person.focal, person.middle, place(motion, _turn_eyes(model, person, motion)))
+
+
+def place(motion: Motion, points: Floats) -> Floats:
+    """Points [n, L, 3] in the heads' own axes, in the camera's."""
+    return points @ _transposed(motion.rotation) + motion.position[:, None]
+
+
+def see(focal: float, middle: Floats, placed: Floats) -> Floats:
+    """Where points [n, L, 3] in the camera's axes are in a picture, [n, L, 2]. middle [2] or [n, 1, 2]."""
+    return focal * placed[..., :2] / placed[..., 2:] + middle
 
 
 def look(model: FaceModel, person: Person, motion: Motion) -> Seen:
     """The landmarks, and what their slopes are made from."""
     turned = _turn_eyes(model, person, motion)
-    placed = turned @ _transposed(motion.rotation) + motion.position[:, None]
-    points = _see(person, placed)
+    placed = place(motion, turned)
+    points = see(person.focal, person.middle, placed)
     camera = np.zeros((len(motion), 2, placed.shape[1], 3))
     camera[:, 0, :, 0] = camera[:, 1, :, 1] = person.focal / placed[..., 2]
     camera[..., 2] = -_by_axis(points - person.middle) / placed[:, None, :, 2]
@@ -116,7 +126,7 @@ def frame_slopes(model: FaceModel, person: Person, motion: Motion, seen: Seen) -
     arm = seen.placed - motion.position[:, None]
     slopes[..., :3] = _cross(arm[:, None], camera)
     slopes[..., 3:POSE] = camera
-    slopes[..., POSE:-GAZE] = _along(seen.rows, model.expression_columns)
+    slopes[..., POSE:-GAZE] = along(seen.rows, model.expression_columns)
     slopes[..., -GAZE:] = _gaze_slopes(model, person, motion, seen)
     return slopes.reshape(n, 2 * count, -1)
 
@@ -125,7 +135,7 @@ def person_slopes(model: FaceModel, person: Person, seen: Seen) -> Floats:
     """How they move with a person's unknowns [n, 2 L, Q]."""
     n, count = seen.points.shape[:2]
     focal = _by_axis(seen.points - person.middle)[..., None]
-    return np.concatenate((_along(seen.rows, model.identity_columns), focal), -1).reshape(n, 2 * count, -1)
+    return np.concatenate((along(seen.rows, model.identity_columns), focal), -1).reshape(n, 2 * count, -1)
 
 
 def _face(model: FaceModel, person: Person, motion: Motion) -> Floats:
@@ -150,12 +160,8 @@ def _eye_centers(model: FaceModel, person: Person) -> Floats:
     return model.eye_centers + np.einsum("s,sec->ec", person.identity, model.eye_identity)
 
 
-def _see(person: Person, placed: Floats) -> Floats:
-    return person.focal * placed[..., :2] / placed[..., 2:] + person.middle
-
-
-def _along(rows: Floats, columns: Floats) -> Floats:
-    """Slopes [n, 2, L, M] along modes, given as columns [3, L, M]."""
+def along(rows: Floats, columns: Floats) -> Floats:
+    """Slopes [..., L, M] along modes, given as columns [3, L, M]. rows [..., L, 3]."""
     slopes = rows[..., 0, None] * columns[0]
     slopes += rows[..., 1, None] * columns[1]
     slopes += rows[..., 2, None] * columns[2]

@@ -95,6 +95,18 @@ def solve(system: System, damping: float) -> tuple[Floats, Floats]:
     return alone - shift @ shared, shared
 
 
+def add_links(diagonal: Floats, pull: Floats, links: Floats, change: Floats) -> None:
+    """Add what links n frames to the diagonal [n, P, P] and the pull [n, P] of their system.
+
+    That is the squares of changes [n - 1, P] from one frame to the next, times links [n - 1, P].
+    """
+    at = np.arange(diagonal.shape[1])
+    diagonal[:-1, at, at] += links
+    diagonal[1:, at, at] += links
+    pull[:-1] += links * change
+    pull[1:] -= links * change
+
+
 def solve_chain(diagonal: Floats, links: Floats, right: Floats) -> Floats:
     """Solve A x = right [n, P, m] for a block tridiagonal A; see the module's head. Returns [n, P, m]."""
     count, width = diagonal.shape[:2]

@@ -8,6 +8,7 @@ the head's own axes about the face model's centre, as in `pose`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -43,10 +44,11 @@ class Surface:
         moved = expression.astype(np.float32) @ self.expression
         return self.rest + moved.reshape(len(expression), -1, 3)
 
-    def along(self, ways: Floats) -> Floats:
-        """How far each expression moves the points along ways [n, L, 3]: [n, L, E]."""
-        deltas = self.expression.reshape(len(self.expression), -1, 3).transpose(1, 2, 0).astype(np.float64)
-        return np.swapaxes(np.swapaxes(ways, 0, 1) @ deltas, 0, 1)
+    @cached_property
+    def expression_columns(self) -> Floats:
+        """The deltas by axis [3, L, E], as `pose.along` takes them."""
+        deltas = self.expression.reshape(len(self.expression), -1, 3).astype(np.float64)
+        return np.ascontiguousarray(deltas.transpose(2, 1, 0))
 
 
 def make_surface(data: BlendshapeData, model: FaceModel, identity: Floats) -> Surface:
