@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import gaussian_rasterization as gr
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 import rgbavatar.inference as inference
 from rgbavatar.inference import PictureRenderer, View
 from rgbavatar.io.images import to_uint8
+from rgbavatar.model.coefficients import code_limits
 from rgbavatar.trained import TrainedAvatar, trained_from_checkpoint
 from rgbavatar.types import Batch
 from tests.helpers.tiny_subject import tiny_config, tiny_dataset, tiny_trainer
@@ -55,6 +58,17 @@ def test_pictures_are_those_of_the_plain_path(size: int, bases_after: int) -> No
     batch = dataset.batch(torch.arange(size) % 12, CUDA)
     view = view_of(batch, 0.25)
     assert_same_pictures(PictureRenderer(avatar).render(view), expected(avatar, batch, view))
+
+
+def test_codes_go_no_further_than_the_limits_that_the_network_has() -> None:
+    avatar, dataset = trained(), tiny_dataset()
+    avatar.model.network.limits = code_limits(dataset.codes).to(CUDA)
+    batch = dataclasses.replace(dataset, codes=300.0 * dataset.codes).batch(torch.arange(12), CUDA)
+    view = view_of(batch, 0.25)
+    pictures = PictureRenderer(avatar).render(view)
+    assert_same_pictures(pictures, expected(avatar, batch, view))
+    avatar.model.network.limits = None
+    assert (pictures.int() - expected(avatar, batch, view).int()).abs().max() > 2
 
 
 def test_a_stream_gives_each_view_its_pictures_in_order() -> None:

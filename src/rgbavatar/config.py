@@ -53,6 +53,7 @@ class ModelConfig:
     num_bases: int = _setting(20, low=1, high=512)
     hidden_width: int = _setting(128, low=1, high=4096)
     normalize_code: bool = False
+    limit_code: bool = False
     mlp_dropout: float = _setting(0.0, low=0, high=0.9)
     initial_opacity: float = _setting(0.5, low=1e-4, high=0.9999)
     initial_scale: float = _setting(0.0008, low=1e-6, high=1.0)
@@ -96,6 +97,8 @@ class OptimizerConfig:
     mlp_weight_decay: float = _setting(0.0, low=0, high=1_000)
     final_share: float = _setting(1.0, low=1e-6, high=1)
     exposure: float = _setting(0.0, low=0, high=1)
+    size_epsilon: float = _setting(0.0, low=0, high=1)
+    basis_epsilon: float = _setting(0.0, low=0, high=1)
 
 
 @dataclass(frozen=True)

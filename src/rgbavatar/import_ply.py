@@ -35,7 +35,12 @@ def import_avatar(path: Path, template: HeadTemplate, config: Config) -> Checkpo
     bases, count, _ = table.basis_mean.shape
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, num_bases=bases))
     model = AvatarModel(AvatarShape(count, bases, template.code_width, config.model.hidden_width), torch.Generator())
-    model.load_state_dict(_state_of(path, table, model))
+    state = _state_of(path, table, model)
+    try:
+        model.network.limit_as(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: its {error}; set template.path") from error
+    model.load_state_dict(state)
     faces = len(template.faces)
     if count and int(table.face.max()) >= faces:
         raise CheckpointError(
@@ -60,6 +65,9 @@ def _state_of(path: Path, table: AvatarTable, model: AvatarModel) -> dict[str, T
     """The model's tensors by name. The network's weights are cut from the flat list, which zeros may follow."""
     state = {f"base.{name}": torch.from_numpy(getattr(table, name)) for name in BASE_ARRAYS}
     state |= {f"basis.{name}": torch.from_numpy(getattr(table, f"basis_{name}")) for name in BASIS_ARRAYS}
+    if table.code_limits is not None:
+        rows = torch.from_numpy(table.code_limits)
+        state |= {f"network.limits.{name}": row for name, row in zip(("low", "high"), rows, strict=True)}
     flat, at = torch.from_numpy(table.network), 0
     for name, parameter in model.network.named_parameters():
         part = flat[at : at + parameter.numel()]

@@ -77,7 +77,7 @@ class _Lane:
     """Memory and graph for views of one size: copies of what they show, and the pictures."""
 
     def __init__(self, avatar: TrainedAvatar, values: list[Tensor], mesh: fused.Mesh, like: View) -> None:
-        self._values, self._mesh = values, mesh
+        self._values, self._mesh, self._network = values, mesh, avatar.model.network
         self._bases = avatar.model.shape.bases if avatar.uses_bases else 0
         device, count, camera = like.codes.device, len(like), like.camera
         self._frames = fused.Frames(
@@ -105,7 +105,8 @@ class _Lane:
 
     def start(self, view: View) -> None:
         """Begin to render the view."""
-        shown = [view.vertices, view.codes, view.camera.world_to_camera, view.camera.intrinsics, view.background]
+        codes = self._network.limited(view.codes)
+        shown = [view.vertices, codes, view.camera.world_to_camera, view.camera.intrinsics, view.background]
         torch._foreach_copy_(self._inputs, shown)
         self._run()
 

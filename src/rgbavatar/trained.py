@@ -142,12 +142,14 @@ def checkpoint_table(checkpoint: Checkpoint, source: str) -> AvatarTable:
         visible = _visible(tensors["seen"], config_from_dict(checkpoint.config, source))
         network = strip_prefix(_plain_state(tensors), "network.")
         arrays = {
-            "network": torch.cat([tensor.flatten() for tensor in network.values()]),
+            "network": torch.cat([tensor.flatten() for tensor in strip_prefix(network, "layers.").values()]),
             "face": _take(tensors["binding.face_ids"], visible, 0).int(),
             "barycentric": _take(tensors["binding.barycentrics"], visible, 0),
         }
         arrays |= {name: _take(tensors[f"avatar.base.{name}"], visible, 0) for name in BASE_ARRAYS}
         arrays |= {f"basis_{name}": _take(tensors[f"avatar.basis.{name}"], visible, 1) for name in BASIS_ARRAYS}
+        if limits := strip_prefix(network, "limits."):
+            arrays["code_limits"] = torch.stack([limits["low"], limits["high"]])
     except (KeyError, IndexError, RuntimeError) as error:
         raise _no_avatar(source, error) from error
     return AvatarTable(**{name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()})
@@ -181,5 +183,6 @@ def _build_model(state: dict[str, Tensor]) -> AvatarModel:
     bases, count = state["basis.mean"].shape[:2]
     shape = AvatarShape(count, bases, code_width=first.shape[1], hidden_width=first.shape[0])
     model = AvatarModel(shape, torch.Generator()).to(first.device)
+    model.network.limit_as(state)
     model.load_state_dict(state)
     return model

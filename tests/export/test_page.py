@@ -19,6 +19,7 @@ from rgbavatar.export.page import SHELL, pack_blob, unpack_blob, write_page
 from rgbavatar.export.page_motion import MAX_ERROR, pack_motion, unpack_motion
 from rgbavatar.geometry.camera import Camera
 from rgbavatar.geometry.rotation import axis_angle_to_rotation
+from rgbavatar.model.coefficients import code_limits
 from rgbavatar.trained import TrainedAvatar, trained_from_checkpoint
 from tests.helpers.tiny_subject import tiny_config, tiny_dataset, tiny_trainer
 
@@ -106,6 +107,16 @@ def test_a_page_holds_the_bundle_and_the_chosen_frames(tmp_path: Path, avatar: T
     assert (report.frames, report.components) == (3, len(arrays["mesh_steps"]))
     assert report.bytes == (tmp_path / "page.html").stat().st_size
     assert header["motion_error"] == report.motion_error <= MAX_ERROR
+
+
+def test_codes_are_within_the_limits_that_the_network_has(tmp_path: Path, avatar: TrainedAvatar) -> None:
+    model = avatar.model.select(torch.arange(avatar.binding.count))
+    model.network.limits = code_limits(DATASET.codes[:4])
+    write_page(tmp_path / "page.html", dataclasses.replace(avatar, model=model), DATASET, list(range(len(DATASET))))
+    _, arrays = payload_of(tmp_path / "page.html")
+    low, high = (part.numpy() for part in DATASET.codes[:4].aminmax(dim=0))
+    np.testing.assert_array_equal(arrays["codes"], DATASET.codes.numpy().clip(low, high))
+    assert not np.array_equal(arrays["codes"], DATASET.codes.numpy())
 
 
 def test_a_camera_for_each_frame_is_that_of_the_frame(tmp_path: Path, avatar: TrainedAvatar) -> None:

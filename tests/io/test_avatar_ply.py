@@ -31,6 +31,9 @@ def make_table(count: int = 50, bases: int = 3, weights: int = 37) -> AvatarTabl
 def assert_same(first: AvatarTable, second: AvatarTable) -> None:
     for item in fields(first):
         ours, theirs = getattr(first, item.name), getattr(second, item.name)
+        if ours is None:
+            assert theirs is None, item.name
+            continue
         assert ours.dtype == theirs.dtype, item.name
         np.testing.assert_array_equal(ours, theirs, err_msg=item.name)
 
@@ -42,6 +45,34 @@ def test_what_is_exported_comes_back(tmp_path: Path, count: int, bases: int, wei
     table = make_table(count, bases, weights)
     export_avatar_ply(tmp_path / "model.ply", table)
     assert_same(table, read_avatar_ply(tmp_path / "model.ply"))
+
+
+def test_limits_of_codes_come_back_to_the_bit(tmp_path: Path) -> None:
+    limits = np.array([[-1.0, 1e-9, 0.1], [-0.3, 2e-9, 1e30]], np.float32)
+    table = replace(make_table(5), code_limits=limits)
+    export_avatar_ply(tmp_path / "model.ply", table)
+    assert_same(table, read_avatar_ply(tmp_path / "model.ply"))
+    [low] = [
+        text for text in plyfile.PlyData.read(str(tmp_path / "model.ply")).comments if text.startswith("code_low ")
+    ]
+    np.testing.assert_array_equal(np.float32(low.split()[1:]), limits[0])
+
+
+@pytest.mark.parametrize(
+    "comments",
+    [
+        ("code_low 1",),
+        ("code_low 1", "code_high 2 3"),
+        ("code_low 1", "code_high x"),
+        ("code_low", "code_low"),
+        ("code_low 2", "code_high 1"),
+    ],
+)
+def test_wrong_limits_of_codes_are_refused(tmp_path: Path, comments: tuple[str, ...]) -> None:
+    export_avatar_ply(tmp_path / "model.ply", make_table())
+    rewrite(tmp_path / "model.ply", {}, comments)
+    with pytest.raises(DataError, match=f"{tmp_path}/model.ply: .*code_low and code_high are wrong"):
+        read_avatar_ply(tmp_path / "model.ply")
 
 
 def test_the_properties_have_the_published_names_in_order(tmp_path: Path) -> None:

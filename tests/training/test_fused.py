@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import rgbavatar.training.fused as fused_module
-from rgbavatar.config import Config
+from rgbavatar.config import Config, override_config
 from rgbavatar.datasets.base import HeadDataset
 from rgbavatar.errors import TrainingError
 from rgbavatar.geometry.camera import Camera
@@ -189,6 +189,20 @@ def test_a_run_that_is_stopped_and_resumed_draws_what_one_that_was_not_does() ->
     assert_no_further_apart(resumed, straight, elsewhere, new_trainer(config, dataset))
     state = straight.generators["background"].get_state()
     assert torch.equal(resumed.generators["background"].get_state(), state)
+
+
+@pytest.mark.parametrize("setting", ["size_epsilon", "basis_epsilon"])
+def test_what_few_pixels_show_moves_as_little_as_on_the_plain_path(setting: str) -> None:
+    """So large an epsilon makes a step all but proportional to the gradient, so that the two must agree from step to step."""
+    config, dataset = override_config(tiny_config(bases_after=0), [f"optimizer.{setting}=1"]), tiny_dataset()
+    before, published = new_trainer(config, dataset), train(tiny_config(bases_after=0), dataset, 5)[0]
+    fused, expected = (train(which, dataset, 5)[0] for which in (config, plain(config)))
+    values = (parameters_in_order(trainer.model) for trainer in (before, published, fused, expected))
+    touched = slice(3, 5) if setting == "size_epsilon" else slice(5, 8)
+    for name, start, usual, ours, theirs in list(zip(NAMES, *values, strict=True))[touched]:
+        way = (theirs - start).abs().mean()
+        assert (ours - theirs).abs().mean() <= 0.02 * way, name
+        assert 0 < way < 0.2 * (usual - start).abs().mean(), name
 
 
 @pytest.mark.parametrize(

@@ -31,13 +31,20 @@ from rgbavatar.training.trainer import Trainer
 from tests.helpers.tiny_subject import CODE_WIDTH, CPU, tiny_config, tiny_dataset
 
 NORMALIZE = "model.normalize_code=true"
+LIMIT = "model.limit_code=true"
 WEIGHT_DECAY = "optimizer.mlp_weight_decay=0.36"  # of 12 frames 30
 NOISE = "training.code_noise=0.3"
 DROPOUT = "model.mlp_dropout=0.4"
 AVERAGE = "training.average=0.8"
 EXPOSURE = "optimizer.exposure=0.02"
 SMOOTH_WEIGHTS = "loss.smooth_weights=1"
-FUSED_TOO = ("optimizer.final_share=0.1", NORMALIZE, WEIGHT_DECAY)
+FUSED_TOO = (
+    "optimizer.final_share=0.1",
+    "optimizer.size_epsilon=0.01",
+    "optimizer.basis_epsilon=0.01",
+    NORMALIZE,
+    WEIGHT_DECAY,
+)
 PLAIN_ALONE = (
     NOISE,
     DROPOUT,
@@ -104,10 +111,10 @@ def test_what_the_fused_step_does_not_compute_takes_the_plain_path(
     monkeypatch.setattr(fused_module.fused, "fits_device", lambda *_: True)
     gpu = torch.device("meta")  # any that is not the CPU
     assert not fused_module.supports(configured(setting), gpu)
-    assert fused_module.supports(configured(*FUSED_TOO, "loss.ssim_after=100"), gpu)
+    assert fused_module.supports(configured(*FUSED_TOO, LIMIT, "loss.ssim_after=100"), gpu)
 
 
-@pytest.mark.parametrize("setting", [NORMALIZE, NOISE, EXPOSURE, SMOOTH_WEIGHTS])
+@pytest.mark.parametrize("setting", [NORMALIZE, LIMIT, NOISE, EXPOSURE, SMOOTH_WEIGHTS])
 def test_what_needs_to_know_the_frames_is_refused_for_a_stream(setting: str) -> None:
     with pytest.raises(ConfigError, match=rf"{setting.partition('=')[0]} is .*stream"):
         build_trainer(configured(setting), tiny_dataset().template, CPU)
@@ -350,5 +357,5 @@ def test_exposure_of_other_frames_is_refused() -> None:
 def test_a_published_checkpoint_holds_nothing_new() -> None:
     checkpoint = make_trainer(configured(), tiny_dataset()).checkpoint()
     assert set(checkpoint.extra) == {"progress"}
-    assert not any("scaling" in name for name in checkpoint.model)
+    assert not any("scaling" in name or "limits" in name for name in checkpoint.model)
     assert checkpoint.config == config_to_dict(configured())

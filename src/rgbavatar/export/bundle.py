@@ -7,6 +7,7 @@ N Gaussians, K bases, F triangles. The arrays:
     basis_mean [K, N, 3]  basis_rotation [K, N, 4]  basis_sh [K, N, 3]                int8
     basis_mean_step [N]  basis_rotation_step [N]  basis_sh_step [N]                   float16: a basis number is int8 times step
     network_0, network_1, ...             float32: the layers' weights and biases in turn
+    code_low [C]  code_high [C]           float32: where the network has limits, what its codes are brought within
     faces [F, 3] int32  tangents [F, 2] float32  face_ids [N] int32
     barycentrics [N, 2]                                                               uint16: the first two, times 65535
 
@@ -63,6 +64,8 @@ def bundle_arrays(avatar: TrainedAvatar) -> dict[str, np.ndarray]:
         levels, step = _quantize(getattr(model.basis, name).detach())
         arrays |= {f"basis_{name}": levels, f"basis_{name}_step": step}
     arrays |= {f"network_{i}": _to_numpy(p, np.float32) for i, p in enumerate(model.network.parameters())}
+    if (limits := model.network.limits) is not None:
+        arrays |= {"code_low": _to_numpy(limits.low, np.float32), "code_high": _to_numpy(limits.high, np.float32)}
     return arrays | {
         "faces": _to_numpy(binding.faces, np.int32),
         "tangents": _to_numpy(binding.tangents, np.float32),
@@ -97,6 +100,9 @@ def _build(arrays: dict[str, np.ndarray], meta: dict[str, Any], path: Path, devi
         state[f"basis.{name}"] = _to_tensor(arrays[f"basis_{name}"]) * step[None, :, None]
     names = [f"network.{name}" for name, _ in model.network.named_parameters()]
     state |= {name: _to_tensor(arrays[f"network_{i}"]) for i, name in enumerate(names)}
+    if "code_low" in arrays:
+        state |= {f"network.limits.{name}": _to_tensor(arrays[f"code_{name}"]) for name in ("low", "high")}
+    model.network.limit_as(state)
     model.load_state_dict(state)
     first_two = _to_tensor(arrays["barycentrics"]) / _FULL
     binding = MeshBinding(

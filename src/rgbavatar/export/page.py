@@ -21,7 +21,7 @@ N Gaussians, K bases, F triangles, V vertices, n frames, R components, C code en
 
     all of an avatar's bundle but meta (rgbavatar.export.bundle)
     numbers [n] int32                            the frames' numbers
-    codes [n, C] float32                         what the network takes
+    codes [n, C] float32                         what the network takes, within its limits
     mesh_mean [V, 3] float32   mesh_components [R, V, 3] int16   mesh_steps [R] float32
     mesh_coefficients [n, R] int16   mesh_rigid [n, 3, 4] float32          posed meshes (rgbavatar.export.page_motion)
     world_to_camera [1 or n, 3, 4] float32   intrinsics [1 or n, 4] float32     (rgbavatar.geometry.camera)
@@ -135,7 +135,7 @@ def _content(
     del arrays["meta"]  # names folders of this machine
     arrays |= {
         "numbers": dataset.numbers[positions].numpy().astype(np.int32),
-        "codes": dataset.codes[positions].cpu().numpy(),
+        "codes": avatar.model.network.limited(dataset.codes[positions].to(avatar.binding.faces.device)).cpu().numpy(),
         "mesh_mean": motion.mean,
         "mesh_components": motion.components,
         "mesh_steps": motion.steps,

@@ -14,12 +14,15 @@ N Gaussians, K bases. The properties of a Gaussian, in order:
 
 Where the network has more than N weights it goes on in the columns weight_module_1, weight_module_2, ...; the number of weights
 is in the comment `weight_module_count`. A reader that knows only weight_module sees the first N of them.
+
+Where the code is brought within limits before it enters the network, comments `code_low` and `code_high` have them, a number for
+each entry. Published avatars have none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,7 @@ from rgbavatar.errors import DataError
 from rgbavatar.io.ply import PlyTable, read_ply, write_ply
 
 _COUNT_COMMENT = "weight_module_count"
+_LIMIT_COMMENTS = ("code_low", "code_high")
 _BARYCENTRIC_TOLERANCE = 1e-3  # of their sum; float32 rounding is 1e-7, the rest is for other writers
 
 
@@ -37,7 +41,7 @@ class AvatarTable:
 
     mean [N, 3] metres; rotation [N, 4] WXYZ; sh [N, 3]; opacity_logit [N]; log_scale [N, 3];
     basis_mean [K, N, 3]; basis_rotation [K, N, 4]; basis_sh [K, N, 3]; network [M]: the coefficient network, flattened;
-    face [N] int32; barycentric [N, 3].
+    face [N] int32; barycentric [N, 3]. code_limits [2, C]: the least and the largest code that the network takes; None: any.
     """
 
     mean: np.ndarray
@@ -51,6 +55,7 @@ class AvatarTable:
     network: np.ndarray
     face: np.ndarray
     barycentric: np.ndarray
+    code_limits: np.ndarray | None = None
 
 
 def export_avatar_ply(path: Path, table: AvatarTable) -> None:
@@ -61,7 +66,7 @@ def export_avatar_ply(path: Path, table: AvatarTable) -> None:
         **_network_columns(table.network, len(table.mean)),
         **_binding_columns(table),
     }
-    write_ply(path, columns, (f"{_COUNT_COMMENT} {table.network.size}",))
+    write_ply(path, columns, (f"{_COUNT_COMMENT} {table.network.size}", *_limit_comments(table)))
 
 
 def read_avatar_ply(path: Path) -> AvatarTable:
@@ -83,6 +88,7 @@ def read_avatar_ply(path: Path) -> AvatarTable:
         network=_read_network(path, table, columns),
         face=_read_faces(path, columns),
         barycentric=columns.stack(_numbered("face_bary", 3)),
+        code_limits=_read_limits(path, table),
     )
     return _check_read(path, avatar)
 
@@ -160,6 +166,28 @@ class _Columns:
         return np.ascontiguousarray(stacked.reshape(-1, count // width, width).transpose(1, 0, 2))
 
 
+def _limit_comments(table: AvatarTable) -> list[str]:
+    limits = [] if table.code_limits is None else table.code_limits.astype(np.float64).tolist()
+    return [" ".join([name, *map(repr, row)]) for name, row in zip(_LIMIT_COMMENTS, limits, strict=bool(limits))]
+
+
+def _read_limits(path: Path, table: PlyTable) -> np.ndarray | None:
+    words = [text.split() for text in table.comments]
+    found = [[line[1:] for line in words if line[:1] == [name]] for name in _LIMIT_COMMENTS]
+    if not any(found):
+        return None
+    try:
+        low, high = (np.array([float(word) for word in line], np.float32) for [line] in found)
+        if low.shape == high.shape and (low <= high).all():
+            return np.stack([low, high])
+    except ValueError:  # not one line each, or no numbers
+        pass
+    names = " and ".join(_LIMIT_COMMENTS)
+    raise DataError(
+        f"{path}: the comments {names} are wrong: expected one of each, with as many numbers, none above its other"
+    )
+
+
 def _read_network(path: Path, table: PlyTable, columns: _Columns) -> np.ndarray:
     pieces = sum(name.startswith("weight_module") for name in table.columns)
     network = columns.stack(_network_names(max(pieces, 1))).T.reshape(-1)
@@ -200,8 +228,10 @@ def _check_table(table: AvatarTable) -> None:
     }  # fmt: skip
     if count == 0:
         raise ValueError("there are no Gaussians")
-    for item in fields(table):
-        _check_array(item.name, getattr(table, item.name), shapes[item.name])
+    if table.code_limits is not None:
+        shapes["code_limits"] = (2, table.code_limits.size // 2)
+    for name, shape in shapes.items():
+        _check_array(name, getattr(table, name), shape)
     if (np.abs(table.barycentric.sum(axis=1) - 1.0) > _BARYCENTRIC_TOLERANCE).any():
         raise ValueError("barycentric coordinates do not sum to 1")
 

@@ -74,6 +74,7 @@ class AvatarModel(nn.Module):
         shape = AvatarShape(len(indices), self.shape.bases, self.shape.code_width, self.shape.hidden_width)
         chosen = AvatarModel(shape, torch.Generator()).to(indices.device)
         state = fold_scaling(self.state_dict())
+        chosen.network.limit_as(state)
         for name in state:
             if name.startswith("base."):
                 state[name] = state[name][indices]

@@ -20,6 +20,7 @@ LEAST_SPREAD = (
 LEAST_SHARE = (
     0.1  # of the largest spread in a part of the code: what varies less there is hardly used, and mostly noise too
 )
+_LIMITS = "network.limits."
 _SCALING = "network.scaling."
 _FIRST = "network.layers.0."
 
@@ -40,6 +41,30 @@ class CodeScaling(nn.Module):
         return (codes - self.center) / self.spread
 
 
+class CodeLimits(nn.Module):
+    """Codes no further than frames went that were trained on: what lies beyond, the network has not learnt.
+
+    low, high: [C], in the code's own units.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """codes [B, C]. Returns [B, C]."""
+        return codes.clamp(self.low, self.high)
+
+
+def code_limits(codes: Tensor) -> CodeLimits:
+    """The least and the largest of each entry of codes [n, C]."""
+    return CodeLimits(*(found.float().clone() for found in codes.aminmax(dim=0)))
+
+
 def code_spread(codes: Tensor) -> Tensor:
     """The standard deviation [C] float32 of each entry of codes [n, C], but LEAST_SPREAD at least."""
     return codes.double().std(dim=0, correction=0).clamp_min(LEAST_SPREAD).float()
@@ -57,12 +82,14 @@ def code_scaling(codes: Tensor, layout: Mapping[str, slice]) -> CodeScaling:
 class CoefficientNetwork(nn.Module):
     """A small MLP, C - width - width - K with ReLU, whose outputs are unbounded weights (Section 3.2 of the paper).
 
-    scaling: of the codes, before they enter; as published, there is none.
+    limits, then scaling: of the codes, before they enter; as published, there is neither.
     """
 
     def __init__(self, code_width: int, hidden_width: int, bases: int, generator: torch.Generator) -> None:
         super().__init__()
+        self.limits: CodeLimits | None = None
         self.scaling: CodeScaling | None = None
+        self._code_width = code_width
         self.layers = nn.Sequential(
             _linear(code_width, hidden_width, generator),
             nn.ReLU(),
@@ -73,11 +100,27 @@ class CoefficientNetwork(nn.Module):
 
     def forward(self, codes: Tensor, hidden_factors: HiddenFactors | None = None) -> Tensor:
         """codes [B, C]. Returns weights [B, K]."""
-        values: Tensor = codes if self.scaling is None else self.scaling(codes)
+        values = self.limited(codes)
+        values = values if self.scaling is None else self.scaling(values)
         for layers, factors in zip((self.layers[:2], self.layers[2:4]), hidden_factors or (None, None), strict=True):
             values = layers(values) if factors is None else layers(values) * factors
         weights: Tensor = self.layers[4](values)
         return weights
+
+    def limited(self, codes: Tensor) -> Tensor:
+        """codes [B, C] as the first layer, or the scaling, takes them."""
+        limited: Tensor = codes if self.limits is None else self.limits(codes)
+        return limited
+
+    def limit_as(self, other: dict[str, Tensor]) -> None:
+        """Have the limits, if any, in the state `other` of an avatar. Raises RuntimeError where they are of other codes."""
+        low, high = (other.get(_LIMITS + name) for name in ("low", "high"))
+        if low is None or high is None:
+            self.limits = None
+            return
+        if not low.shape == high.shape == (self._code_width,):
+            raise RuntimeError(f"limits are for codes of {low.numel()} and {high.numel()}, expected {self._code_width}")
+        self.limits = CodeLimits(low.clone(), high.clone())
 
 
 def fold_scaling(state: dict[str, Tensor]) -> dict[str, Tensor]:

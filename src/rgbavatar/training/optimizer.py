@@ -18,6 +18,8 @@ from rgbavatar.model.avatar import AvatarModel
 BETAS = (0.9, 0.999)  # of Adam: its defaults
 DECAY_FRAMES = 1_000  # at which weight decay is what the configuration says
 EPSILON = 1e-15  # of Adam: gradients of single Gaussians are far below its default 1e-8
+_CHANNELS = 3  # of a picture
+_USUAL_SIZE = 8e-4  # metres: a Gaussian's, as published
 
 
 class Adam:
@@ -55,7 +57,7 @@ class Adam:
                 beta2=BETAS[1],
                 lr=group["lr"],
                 weight_decay=0.0,
-                eps=EPSILON,
+                eps=group.get("eps", EPSILON),
                 maximize=False,
             )
 
@@ -71,7 +73,7 @@ class Adam:
         """Rates and state, parameters by their number in the order of the groups. The tensors are those in use."""
         numbers = {param: number for number, param in enumerate(self._params())}
         options = {"betas": BETAS, "eps": EPSILON, "weight_decay": 0.0, "fused": True}
-        groups = [group | options | {"params": [numbers[p] for p in group["params"]]} for group in self.param_groups]
+        groups = [options | group | {"params": [numbers[p] for p in group["params"]]} for group in self.param_groups]
         return {"state": {numbers[p]: dict(state) for p, state in self.state.items()}, "param_groups": groups}
 
     def load_state_dict(self, content: dict[str, Any]) -> None:
@@ -132,9 +134,28 @@ def make_optimizer(model: AvatarModel, config: OptimizerConfig, frames: int | No
     }
     decay = config.mlp_weight_decay * (1.0 if frames is None else DECAY_FRAMES / max(frames, 1))
     rates, decays = learning_rates(config, Pace(0.0)), {"mlp": {"decay": decay}}
+    epsilons = _epsilons(config, model.shape.count)
     return Adam(
-        [{"params": params, "name": name, "lr": rates[name]} | decays.get(name, {}) for name, params in groups.items()]
+        [
+            {"params": params, "name": name, "lr": rates[name], "eps": epsilons.get(name, EPSILON)}
+            | decays.get(name, {})
+            for name, params in groups.items()
+        ]
     )
+
+
+def _epsilons(config: OptimizerConfig, gaussians: int) -> dict[str, float]:
+    """Adam's epsilon of the groups that have one of their own.
+
+    A number whose gradients are far below it hardly moves, where Adam would have all numbers move alike. So it is told in units
+    of a usual gradient: that of the mean absolute difference to a colour of one of N Gaussians that share the picture evenly. A
+    metre changes colours more than a unit of anything else does, by about one over a Gaussian's size.
+    """
+    usual = 1.0 / (_CHANNELS * gaussians)
+    size, basis = (max(share * usual, EPSILON) for share in (config.size_epsilon, config.basis_epsilon))
+    metre = max(config.basis_epsilon * usual / _USUAL_SIZE, EPSILON)
+    names = ("opacity", "scale", "basis_mean", "basis_rotation", "basis_color")
+    return dict(zip(names, (size, size, metre, basis, basis), strict=True))
 
 
 @dataclass(frozen=True)

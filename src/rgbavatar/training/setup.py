@@ -16,7 +16,7 @@ from rgbavatar.errors import ConfigError
 from rgbavatar.io.checkpoint import load_checkpoint
 from rgbavatar.metrics import LpipsMetric, load_lpips
 from rgbavatar.model.avatar import AvatarModel, AvatarShape
-from rgbavatar.model.coefficients import code_scaling, code_spread
+from rgbavatar.model.coefficients import code_limits, code_scaling, code_spread
 from rgbavatar.templates.base import HeadTemplate
 from rgbavatar.training.exposure import Exposure
 from rgbavatar.training.neighbors import Neighbors, find_time_neighbors
@@ -44,6 +44,8 @@ def build_trainer(
     generators = Generators(config.seed)
     shape = AvatarShape(binding.count, config.model.num_bases, template.code_width, config.model.hidden_width)
     model = AvatarModel(shape, generators["network"], config.model.initial_opacity, config.model.initial_scale)
+    if config.model.limit_code:
+        model.network.limits = code_limits(_known(frames, "model.limit_code is true", "false").codes)
     if config.model.normalize_code:
         known = _known(frames, "model.normalize_code is true", "false")
         model.network.scaling = code_scaling(known.codes, template.code_layout)

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from gaussian_rasterization._library import NAMESPACE as NAMESPACE
 
-RATES = 12
+RATES = 20
 """Numbers in a row of rates: the learning rate over Adam's first bias correction for mean, rotation, colour, opacity, scale,
 the bases' mean, rotation and colour, and the network; then 1 / sqrt of the second bias correction of what trains from the
-start, and of bases and network; then the share of the network's numbers that weight decay leaves."""
+start, and of bases and network; then the share of the network's numbers that weight decay leaves; then Adam's
+epsilon for mean, rotation, colour, opacity, scale, and the bases' mean, rotation and colour."""
 
 ERRORS = 3
 """Sums that the loss of an image is told by: of absolute differences of the colours, of squared ones, and of 1 - SSIM of their

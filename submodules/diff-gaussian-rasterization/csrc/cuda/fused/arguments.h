@@ -48,7 +48,7 @@ struct Frames {
 
 // Learning rates of Adam over its first bias correction, in the order of the optimiser's groups, and 1 / sqrt of its
 // second one for the parameters that train from the start and for those that join later; then the share of the network's
-// numbers that weight decay leaves.
+// numbers that weight decay leaves; and Adam's epsilon for all groups but the network, in the same order.
 enum Rate : int {
   kMeanRate,
   kRotationRate,
@@ -62,6 +62,14 @@ enum Rate : int {
   kCorrection,
   kBasisCorrection,
   kNetworkKeep,
+  kMeanEpsilon,
+  kRotationEpsilon,
+  kColorEpsilon,
+  kOpacityEpsilon,
+  kScaleEpsilon,
+  kBasisMeanEpsilon,
+  kBasisRotationEpsilon,
+  kBasisColorEpsilon,
   kRates
 };
 

@@ -50,15 +50,15 @@ inline constexpr float kAdamEpsilon = 1e-15f;
 
 // rate: the learning rate over the first bias correction; correction: 1 / sqrt of the second one.
 __device__ __forceinline__ void adam(float& value, float& average, float& square, float gradient, float rate,
-                                     float correction) {
+                                     float correction, float epsilon = kAdamEpsilon) {
   average = kAdamBeta1 * average + kAdamRest1 * gradient;
   square = kAdamBeta2 * square + kAdamRest2 * gradient * gradient;
-  value -= rate * average / (sqrtf(square) * correction + kAdamEpsilon);
+  value -= rate * average / (sqrtf(square) * correction + epsilon);
 }
 __device__ __forceinline__ void adam(const Trained& trained, std::int64_t index, float gradient, float rate,
-                                     float correction) {
+                                     float correction, float epsilon = kAdamEpsilon) {
   float value = trained.value[index], average = trained.average[index], square = trained.square[index];
-  adam(value, average, square, gradient, rate, correction);
+  adam(value, average, square, gradient, rate, correction, epsilon);
   trained.value[index] = value, trained.average[index] = average, trained.square[index] = square;
 }
 

@@ -101,10 +101,10 @@ struct Numbers {
   }
   // Adam, and back to where the numbers came from.
   __device__ __forceinline__ void update(const Cursor<kNumbers>& to, const float (&gradients)[kNumbers], float rate,
-                                         float correction) {
+                                         float correction, float epsilon) {
 #pragma unroll
     for (int j = 0; j < kNumbers; ++j) {
-      adam(values[j], averages[j], squares[j], gradients[j], rate, correction);
+      adam(values[j], averages[j], squares[j], gradients[j], rate, correction, epsilon);
       if (!to.exists[j]) continue;
       to.at.value[j * kThreads] = values[j];
       to.at.average[j * kThreads] = averages[j];
@@ -124,7 +124,8 @@ __device__ __forceinline__ void update_base(const UpdateArguments& a, const Stre
   for (std::int64_t image = 0; image < a.sizes.all_images; ++image)
 #pragma unroll
     for (int j = 0; j < kNumbers; ++j) totals[j] += gradients[image * kThreads * kNumbers + j * kThreads + threadIdx.x];
-  numbers.update(cursor, totals, rates[kMeanRate + stretch.part], rates[kCorrection]);
+  numbers.update(cursor, totals, rates[kMeanRate + stretch.part], rates[kCorrection],
+                 rates[kMeanEpsilon + stretch.part]);
 }
 
 // Gradients of one basis: of its numbers, summed over the images; and of the images' weights, summed over the numbers.
@@ -159,6 +160,7 @@ __device__ __forceinline__ void update_bases(const UpdateArguments& a, const Str
   const int field = field_of_lane<kImageGroup>(lane), bases = static_cast<int>(a.sizes.bases);
   const int images = static_cast<int>(padded(a.sizes.all_images));
   const float rate = rates[kBasisMeanRate + stretch.part], correction = rates[kBasisCorrection];
+  const float epsilon = rates[kBasisMeanEpsilon + stretch.part];
   Cursor<kNumbers> cursor(a.basis[stretch.part], stretch), ahead = cursor;
   Numbers<kNumbers> numbers, next;
   if (bases != 0) next.load(ahead);
@@ -169,7 +171,7 @@ __device__ __forceinline__ void update_bases(const UpdateArguments& a, const Str
     float of_numbers[kNumbers] = {};
     sum_images<kNumbers>(memory.gradients, memory.weights + k * images, memory.sums + (warp * bases + k) * images,
                          images / kImageGroup, numbers, of_numbers, lane, field);
-    numbers.update(cursor, of_numbers, rate, correction);
+    numbers.update(cursor, of_numbers, rate, correction, epsilon);
     cursor.move_on(stretch.length);
   }
 }
@@ -236,9 +238,10 @@ __global__ void __launch_bounds__(kFinishThreads) update_common_kernel(const Upd
   const Exchange exchange = exchange_of(a);
   const float* rates = a.rates + a.state->row * kRates;
   for (std::int64_t i = 3 * gaussian; i < 3 * gaussian + 3; ++i)
-    adam(a.scale, i, sum_of_processes(a, exchange.scale() + i), rates[kScaleRate], rates[kCorrection]);
+    adam(a.scale, i, sum_of_processes(a, exchange.scale() + i), rates[kScaleRate], rates[kCorrection],
+         rates[kScaleEpsilon]);
   adam(a.opacity, gaussian, sum_of_processes(a, exchange.opacity() + gaussian), rates[kOpacityRate],
-       rates[kCorrection]);
+       rates[kCorrection], rates[kOpacityEpsilon]);
   if (a.seen) initialize_color(a, gaussian);
 }
 
