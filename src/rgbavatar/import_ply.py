@@ -35,12 +35,10 @@ def import_avatar(path: Path, template: HeadTemplate, config: Config) -> Checkpo
     bases, count, _ = table.basis_mean.shape
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, num_bases=bases))
     model = AvatarModel(AvatarShape(count, bases, template.code_width, config.model.hidden_width), torch.Generator())
-    state = _state_of(path, table, model)
     try:
-        model.network.limit_as(state)
-    except RuntimeError as error:
+        model.take(_state_of(path, table, model))
+    except RuntimeError as error:  # the limits alone can be of another shape
         raise CheckpointError(f"{path}: its {error}; set template.path") from error
-    model.load_state_dict(state)
     faces = len(template.faces)
     if count and int(table.face.max()) >= faces:
         raise CheckpointError(

@@ -183,6 +183,5 @@ def _build_model(state: dict[str, Tensor]) -> AvatarModel:
     bases, count = state["basis.mean"].shape[:2]
     shape = AvatarShape(count, bases, code_width=first.shape[1], hidden_width=first.shape[0])
     model = AvatarModel(shape, torch.Generator()).to(first.device)
-    model.network.limit_as(state)
-    model.load_state_dict(state)
+    model.take(state)
     return model

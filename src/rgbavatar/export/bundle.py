@@ -102,8 +102,7 @@ def _build(arrays: dict[str, np.ndarray], meta: dict[str, Any], path: Path, devi
     state |= {name: _to_tensor(arrays[f"network_{i}"]) for i, name in enumerate(names)}
     if "code_low" in arrays:
         state |= {f"network.limits.{name}": _to_tensor(arrays[f"code_{name}"]) for name in ("low", "high")}
-    model.network.limit_as(state)
-    model.load_state_dict(state)
+    model.take(state)
     first_two = _to_tensor(arrays["barycentrics"]) / _FULL
     binding = MeshBinding(
         faces=torch.from_numpy(arrays["faces"].astype(np.int64)),

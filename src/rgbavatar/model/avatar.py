@@ -66,6 +66,11 @@ class AvatarModel(nn.Module):
             opacities=base.opacities(),
         )
 
+    def take(self, state: dict[str, Tensor]) -> None:
+        """Become the avatar of a state dict, limits of its codes included. Raises RuntimeError where it is of another shape."""
+        self.network.limit_as(state)
+        self.load_state_dict(state)
+
     def select(self, indices: Tensor) -> AvatarModel:
         """A copy that keeps only the Gaussians at `indices` [M] int64, as pruning leaves it.
 
@@ -74,13 +79,12 @@ class AvatarModel(nn.Module):
         shape = AvatarShape(len(indices), self.shape.bases, self.shape.code_width, self.shape.hidden_width)
         chosen = AvatarModel(shape, torch.Generator()).to(indices.device)
         state = fold_scaling(self.state_dict())
-        chosen.network.limit_as(state)
         for name in state:
             if name.startswith("base."):
                 state[name] = state[name][indices]
             elif name.startswith("basis."):
                 state[name] = state[name][:, indices]
-        chosen.load_state_dict(state)
+        chosen.take(state)
         return chosen
 
 
