@@ -23,6 +23,7 @@ from rgbavatar.io.checkpoint import Checkpoint, save_checkpoint
 from rgbavatar.io.files import write_text
 from rgbavatar.io.run_dir import create_run_dir
 from rgbavatar.model.avatar import AvatarModel, AvatarShape
+from rgbavatar.model.coefficients import limits_state
 from rgbavatar.subject import load_template
 from rgbavatar.templates.base import HeadTemplate
 from rgbavatar.trained import BASE_ARRAYS, BASIS_ARRAYS, checkpoint_table, pack_avatar
@@ -64,8 +65,7 @@ def _state_of(path: Path, table: AvatarTable, model: AvatarModel) -> dict[str, T
     state = {f"base.{name}": torch.from_numpy(getattr(table, name)) for name in BASE_ARRAYS}
     state |= {f"basis.{name}": torch.from_numpy(getattr(table, f"basis_{name}")) for name in BASIS_ARRAYS}
     if table.code_limits is not None:
-        rows = torch.from_numpy(table.code_limits)
-        state |= {f"network.limits.{name}": row for name, row in zip(("low", "high"), rows, strict=True)}
+        state |= limits_state(*torch.from_numpy(table.code_limits))
     flat, at = torch.from_numpy(table.network), 0
     for name, parameter in model.network.named_parameters():
         part = flat[at : at + parameter.numel()]

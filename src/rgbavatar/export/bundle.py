@@ -33,6 +33,7 @@ from rgbavatar.config import config_from_dict, config_to_dict
 from rgbavatar.errors import CheckpointError
 from rgbavatar.io.files import write_bytes
 from rgbavatar.model.avatar import AvatarModel, AvatarShape
+from rgbavatar.model.coefficients import limits_state
 from rgbavatar.trained import BASE_ARRAYS, BASIS_ARRAYS, TrainedAvatar
 
 FORMAT, VERSION = "rgbavatar bundle", 1
@@ -101,7 +102,7 @@ def _build(arrays: dict[str, np.ndarray], meta: dict[str, Any], path: Path, devi
     names = [f"network.{name}" for name, _ in model.network.named_parameters()]
     state |= {name: _to_tensor(arrays[f"network_{i}"]) for i, name in enumerate(names)}
     if "code_low" in arrays:
-        state |= {f"network.limits.{name}": _to_tensor(arrays[f"code_{name}"]) for name in ("low", "high")}
+        state |= limits_state(_to_tensor(arrays["code_low"]), _to_tensor(arrays["code_high"]))
     model.take(state)
     first_two = _to_tensor(arrays["barycentrics"]) / _FULL
     binding = MeshBinding(

@@ -167,8 +167,10 @@ class _Columns:
 
 
 def _limit_comments(table: AvatarTable) -> list[str]:
-    limits = [] if table.code_limits is None else table.code_limits.astype(np.float64).tolist()
-    return [" ".join([name, *map(repr, row)]) for name, row in zip(_LIMIT_COMMENTS, limits, strict=bool(limits))]
+    if table.code_limits is None:
+        return []
+    rows = table.code_limits.astype(np.float64).tolist()
+    return [" ".join([name, *map(repr, row)]) for name, row in zip(_LIMIT_COMMENTS, rows, strict=True)]
 
 
 def _read_limits(path: Path, table: PlyTable) -> np.ndarray | None:

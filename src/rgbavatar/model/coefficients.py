@@ -89,7 +89,6 @@ class CoefficientNetwork(nn.Module):
         super().__init__()
         self.limits: CodeLimits | None = None
         self.scaling: CodeScaling | None = None
-        self._code_width = code_width
         self.layers = nn.Sequential(
             _linear(code_width, hidden_width, generator),
             nn.ReLU(),
@@ -118,9 +117,15 @@ class CoefficientNetwork(nn.Module):
         if low is None or high is None:
             self.limits = None
             return
-        if not low.shape == high.shape == (self._code_width,):
-            raise RuntimeError(f"limits are for codes of {low.numel()} and {high.numel()}, expected {self._code_width}")
+        inputs = other[_FIRST + "weight"].shape[1:]
+        if not low.shape == high.shape == inputs:
+            raise RuntimeError(f"limits are for codes of {low.numel()} and {high.numel()}, expected {inputs.numel()}")
         self.limits = CodeLimits(low.clone(), high.clone())
+
+
+def limits_state(low: Tensor, high: Tensor) -> dict[str, Tensor]:
+    """Limits [C] of codes as the state of an avatar has them."""
+    return {_LIMITS + "low": low, _LIMITS + "high": high}
 
 
 def fold_scaling(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from rgbavatar.config import OptimizerConfig
-from rgbavatar.training.optimizer import BETAS, EPSILON, Adam, Pace, kept_share, learning_rates
+from rgbavatar.training.optimizer import BETAS, Adam, Pace, kept_share, learning_rates
 
 _RATE_ORDER = (
     "mean", "rotation", "color", "opacity", "scale", "basis_mean", "basis_rotation", "basis_color", "mlp",
@@ -54,7 +54,7 @@ class AdamClock:
         ]
         second = [1.0 / math.sqrt(1.0 - BETAS[1] ** count) for count in (base, bases)]
         [network] = [group for group in self._optimizer.param_groups if group["name"] == "mlp"]
-        epsilons = {group["name"]: group.get("eps", EPSILON) for group in self._optimizer.param_groups}
+        epsilons = {group["name"]: group["eps"] for group in self._optimizer.param_groups}
         return [
             *corrected,
             *second,

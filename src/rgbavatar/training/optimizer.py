@@ -27,13 +27,14 @@ class Adam:
 
     torch's own would do, but making one imports torch's compiler: seconds of every start, for a class that compiles nothing.
 
-    param_groups: dicts of `name`, `lr` and `params`, and `decay` where a step is to take that part of the values away, times
-    the rate, apart from the gradient (Loshchilov and Hutter 2019). state: for each parameter that has had a gradient, `step` []
-    float32 (updates so far), `exp_avg` and `exp_avg_sq` (running means of gradient and squared gradient).
+    param_groups: dicts of `name`, `lr` and `params`; `eps` where it is not EPSILON; and `decay` where a step is to take that part
+    of the values away, times the rate, apart from the gradient (Loshchilov and Hutter 2019).
+    state: for each parameter that has had a gradient, `step` [] float32 (updates so far), `exp_avg` and `exp_avg_sq` (running
+    means of gradient and squared gradient).
     """
 
     def __init__(self, param_groups: list[dict[str, Any]]) -> None:
-        self.param_groups = param_groups
+        self.param_groups = [{"eps": EPSILON} | group for group in param_groups]
         self.state: dict[Tensor, dict[str, Tensor]] = {}
 
     @torch.no_grad()
@@ -57,7 +58,7 @@ class Adam:
                 beta2=BETAS[1],
                 lr=group["lr"],
                 weight_decay=0.0,
-                eps=group.get("eps", EPSILON),
+                eps=group["eps"],
                 maximize=False,
             )
 
@@ -72,8 +73,8 @@ class Adam:
     def state_dict(self) -> dict[str, Any]:
         """Rates and state, parameters by their number in the order of the groups. The tensors are those in use."""
         numbers = {param: number for number, param in enumerate(self._params())}
-        options = {"betas": BETAS, "eps": EPSILON, "weight_decay": 0.0, "fused": True}
-        groups = [options | group | {"params": [numbers[p] for p in group["params"]]} for group in self.param_groups]
+        options = {"betas": BETAS, "weight_decay": 0.0, "fused": True}
+        groups = [group | options | {"params": [numbers[p] for p in group["params"]]} for group in self.param_groups]
         return {"state": {numbers[p]: dict(state) for p, state in self.state.items()}, "param_groups": groups}
 
     def load_state_dict(self, content: dict[str, Any]) -> None:
@@ -133,29 +134,29 @@ def make_optimizer(model: AvatarModel, config: OptimizerConfig, frames: int | No
         "mlp": list(model.network.parameters()),
     }
     decay = config.mlp_weight_decay * (1.0 if frames is None else DECAY_FRAMES / max(frames, 1))
-    rates, decays = learning_rates(config, Pace(0.0)), {"mlp": {"decay": decay}}
-    epsilons = _epsilons(config, model.shape.count)
+    rates = learning_rates(config, Pace(0.0))
+    own = {"mlp": {"decay": decay}, **_epsilons(config, model.shape.count)}
     return Adam(
-        [
-            {"params": params, "name": name, "lr": rates[name], "eps": epsilons.get(name, EPSILON)}
-            | decays.get(name, {})
-            for name, params in groups.items()
-        ]
+        [{"params": params, "name": name, "lr": rates[name]} | own.get(name, {}) for name, params in groups.items()]
     )
 
 
-def _epsilons(config: OptimizerConfig, gaussians: int) -> dict[str, float]:
-    """Adam's epsilon of the groups that have one of their own.
+def _epsilons(config: OptimizerConfig, gaussians: int) -> dict[str, dict[str, float]]:
+    """The `eps` of the groups that have one of their own.
 
     A number whose gradients are far below it hardly moves, where Adam would have all numbers move alike. So it is told in units
     of a usual gradient: that of the mean absolute difference to a colour of one of N Gaussians that share the picture evenly. A
     metre changes colours more than a unit of anything else does, by about one over a Gaussian's size.
     """
     usual = 1.0 / (_CHANNELS * gaussians)
-    size, basis = (max(share * usual, EPSILON) for share in (config.size_epsilon, config.basis_epsilon))
-    metre = max(config.basis_epsilon * usual / _USUAL_SIZE, EPSILON)
-    names = ("opacity", "scale", "basis_mean", "basis_rotation", "basis_color")
-    return dict(zip(names, (size, size, metre, basis, basis), strict=True))
+    shares = {
+        "opacity": config.size_epsilon,
+        "scale": config.size_epsilon,
+        "basis_mean": config.basis_epsilon / _USUAL_SIZE,
+        "basis_rotation": config.basis_epsilon,
+        "basis_color": config.basis_epsilon,
+    }
+    return {name: {"eps": max(share * usual, EPSILON)} for name, share in shares.items()}
 
 
 @dataclass(frozen=True)
