@@ -116,6 +116,7 @@ class RefinementConfig:
     code_size: float = _setting(0.3, low=1e-9)
     focal_size: float = _setting(0.05, low=1e-9)
     predict: bool = True
+    doubt_turn: float = _setting(0.0, low=0, high=180)
 
 
 @dataclass(frozen=True)

@@ -179,6 +179,22 @@ def test_reports_tell_the_loss_and_its_terms() -> None:
     assert ours["loss"] == pytest.approx(ours["l1"] + 0.5 * ours["block_ssim"])
 
 
+@pytest.mark.parametrize(("degrees", "doubt"), [(180.0, "least"), (30.0, "some"), (3.0, "full")])
+def test_decay_follows_the_doubt_of_the_tracking_as_on_the_plain_path(degrees: float, doubt: str) -> None:
+    """Frames are corrected by some 20 degrees."""
+    decay = ["optimizer.mlp_weight_decay=5"]
+    dataset, config = many_cameras(), refining(*decay, f"refinement.doubt_turn={degrees}")
+    order = [torch.tensor([(4 * step + i) % FRAMES for i in range(4)]) for step in range(10)]
+    full = refining(*decay)
+    ours, theirs, others = (
+        parameters_in_order(train(which, dataset, order).model)[8:] for which in (config, plain(config), plain(full))
+    )
+    apart = max((a - b).abs().max().item() for a, b in zip(theirs, others, strict=True))
+    assert apart < 1e-6 if doubt == "full" else apart > 1e-3
+    for mine, expected in zip(ours, theirs, strict=True):
+        assert (mine - expected).abs().max() < 2e-4
+
+
 @pytest.mark.parametrize(
     "settings",
     [

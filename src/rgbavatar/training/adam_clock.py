@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from rgbavatar.config import OptimizerConfig
-from rgbavatar.training.optimizer import BETAS, Adam, Pace, kept_share, learning_rates
+from rgbavatar.training.optimizer import BETAS, Adam, Pace, faded_share, learning_rates
 
 _RATE_ORDER = (
     "mean", "rotation", "color", "opacity", "scale", "basis_mean", "basis_rotation", "basis_color", "mlp",
@@ -58,7 +58,7 @@ class AdamClock:
         return [
             *corrected,
             *second,
-            kept_share(network | {"lr": rates["mlp"]}),
+            faded_share(network | {"lr": rates["mlp"]}),
             *(epsilons[name] for name in _RATE_ORDER[:-1]),
         ]
 

@@ -38,13 +38,13 @@ class Adam:
         self.state: dict[Tensor, dict[str, Tensor]] = {}
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Update each parameter that has a gradient (Kingma and Ba 2015, Algorithm 1)."""
+    def step(self, decay_share: Tensor | float = 1.0) -> None:
+        """Update each parameter that has a gradient (Kingma and Ba 2015, Algorithm 1). decay_share: of the decay, taken."""
         for group in self.param_groups:
             params = [param for param in group["params"] if param.grad is not None]
             states = [self.state_of(param) for param in params]
             if params and group.get("decay", 0.0) > 0.0:
-                torch._foreach_mul_(params, kept_share(group))
+                torch._foreach_mul_(params, 1.0 - decay_share * faded_share(group))
             adam(
                 params,
                 [param.grad for param in params],
@@ -110,9 +110,9 @@ def _copy_state(state: dict[str, Tensor], param: Tensor) -> dict[str, Tensor]:
     return {name: value.to(param.device, copy=True) for name, value in state.items()}
 
 
-def kept_share(group: dict[str, Any]) -> float:
-    """What a step of a group leaves of its values before the gradient changes them."""
-    return max(1.0 - float(group["lr"]) * float(group.get("decay", 0.0)), 0.0)
+def faded_share(group: dict[str, Any]) -> float:
+    """What a step of a group takes away of its values before the gradient changes them, where all of the decay is taken."""
+    return min(float(group["lr"]) * float(group.get("decay", 0.0)), 1.0)
 
 
 def make_optimizer(model: AvatarModel, config: OptimizerConfig, frames: int | None = None) -> Adam:

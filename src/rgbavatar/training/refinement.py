@@ -22,6 +22,7 @@ from rgbavatar.training.processes import Processes
 from rgbavatar.types import Batch
 
 _OF_FRAMES = ("turns", "shifts", "codes")
+_LEAST_DOUBT = 0.25
 _SMALLEST = torch.finfo(torch.float32).tiny
 _MILLIMETRES = 1e3  # in a metre
 
@@ -35,6 +36,7 @@ class Refinement:
         self._numbers = dataset.numbers
         self._middles = dataset.vertices.mean(dim=1).to(device)
         self._weight = settings.weight
+        self._doubt_turn = math.radians(settings.doubt_turn)
         self._examples = _examples_of(dataset) if settings.predict else {}
         count, width = dataset.codes.shape
         spread = dataset.codes.double().std(dim=0, correction=0).float().to(device)
@@ -74,11 +76,23 @@ class Refinement:
             if name in _OF_FRAMES:
                 table.center()
 
+    def doubt(self, images_seen: int) -> Tensor | float:
+        """How wrong the tracking is found to be, [] on the device or a number: the root mean square of the turns over that of a
+        tracking that is wrong, between _LEAST_DOUBT and 1; 1 before corrections of frames have joined.
+
+        A network can explain what a wrong tracking leaves unexplained by learning frames by heart; the better the tracking, the
+        less weight decay has to keep it from that.
+        """
+        if images_seen < self._after or self._doubt_turn == 0.0:
+            return 1.0
+        turns = self._tables["turns"].values.detach()
+        return (turns.square().sum(dim=1).mean().sqrt() / self._doubt_turn).clamp(_LEAST_DOUBT, 1.0)
+
     def to_fused(self, batch_size: int) -> fused.Corrections:
         """Turns and shifts for the fused step, which updates them where they lie. batch_size: over all processes."""
         penalty = self._weight / batch_size
         turns, shifts = (self._tables[name].to_fused(penalty) for name in ("turns", "shifts"))
-        return fused.Corrections(turns, shifts, self._middles)
+        return fused.Corrections(turns, shifts, self._middles, self._doubt_turn, _LEAST_DOUBT)
 
     def corrections(self) -> Corrections:
         """What has been found so far; the tensors are those in use."""

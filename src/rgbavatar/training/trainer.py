@@ -267,7 +267,7 @@ class Trainer:
         loss.backward()
         self.processes.mean(p.grad for p in self.model.parameters() if p.grad is not None)
         set_learning_rates(self.optimizer, self.config.optimizer, self.schedule.next(self.images_seen))
-        self.optimizer.step()
+        self.optimizer.step(1.0 if self.refinement is None else self.refinement.doubt(self.images_seen))
         if self.refinement is not None and posed.correction is not None:
             self.refinement.update(batch.indices, self.processes)
         if self.exposure is not None:

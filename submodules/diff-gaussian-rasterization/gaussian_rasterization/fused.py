@@ -22,7 +22,7 @@ from gaussian_rasterization._library import NAMESPACE as NAMESPACE
 RATES = 20
 """Numbers in a row of rates: the learning rate over Adam's first bias correction for mean, rotation, colour, opacity, scale,
 the bases' mean, rotation and colour, and the network; then 1 / sqrt of the second bias correction of what trains from the
-start, and of bases and network; then the share of the network's numbers that weight decay leaves; then Adam's
+start, and of bases and network; then the share of the network's numbers that weight decay takes; then Adam's
 epsilon for mean, rotation, colour, opacity, scale, and the bases' mean, rotation and colour."""
 
 ERRORS = 3
@@ -165,18 +165,22 @@ class FrameTable:
 @dataclass(frozen=True)
 class Corrections:
     """Of the tracking of F frames. turns: axis times angle, radians, of the mesh about its middle; shifts: of the mesh; both in
-    the axes of the world, less what all frames have in common. middles [F, 3]."""
+    the axes of the world, less what all frames have in common. middles [F, 3]. doubt_turn: radians; the network's weight decay
+    is multiplied by the root mean square of the turns over that, between least_doubt and 1. 0: it stays as it is."""
 
     turns: FrameTable
     shifts: FrameTable
     middles: Tensor
+    doubt_turn: float
+    least_doubt: float
 
     def tensors(self, schedule: Schedule) -> list[Tensor]:
         tables = [[table.values, table.averages, table.squares, table.visits] for table in (self.turns, self.shifts)]
         return [*tables[0], *tables[1], self.middles, schedule.frames]
 
     def numbers(self) -> list[float]:
-        return [self.turns.rate, self.shifts.rate, self.turns.stiffness, self.shifts.stiffness]
+        rates = [self.turns.rate, self.shifts.rate, self.turns.stiffness, self.shifts.stiffness]
+        return [*rates, self.doubt_turn, self.least_doubt]
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ CHANGES: dict[str, Change] = {
     "basis_epsilon_0.001": _always("optimizer.basis_epsilon=0.001"),
     "exposure": _always("optimizer.exposure=2e-3"),
     "refine": _always("training.refine_tracking=true"),
+    "doubt_0.15": _always("refinement.doubt_turn=0.15"),
     "narrow": _always("model.hidden_width=32"),
     "bases_8": _always("model.num_bases=8"),
     "bases_40": _always("model.num_bases=40"),

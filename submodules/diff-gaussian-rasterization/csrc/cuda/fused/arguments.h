@@ -48,7 +48,7 @@ struct Frames {
 
 // Learning rates of Adam over its first bias correction, in the order of the optimiser's groups, and 1 / sqrt of its
 // second one for the parameters that train from the start and for those that join later; then the share of the network's
-// numbers that weight decay leaves; and Adam's epsilon for all groups but the network, in the same order.
+// numbers that weight decay takes; and Adam's epsilon for all groups but the network, in the same order.
 enum Rate : int {
   kMeanRate,
   kRotationRate,
@@ -61,7 +61,7 @@ enum Rate : int {
   kNetworkRate,
   kCorrection,
   kBasisCorrection,
-  kNetworkKeep,
+  kNetworkFade,
   kMeanEpsilon,
   kRotationEpsilon,
   kColorEpsilon,
@@ -183,11 +183,13 @@ struct FrameTable {
 // Corrections of the tracking of F frames (corrections.cu): turns, axis times angle, and shifts, in the world's axes.
 struct Corrections {
   FrameTable turns, shifts;
-  const float* middles;        // [F, 3] of their meshes
-  const std::int32_t* frames;  // [rows, M]: which frame an image shows
-  std::int64_t count;          // F; 0: the tracking is not corrected
+  const float* middles;           // [F, 3] of their meshes
+  const std::int32_t* frames;     // [rows, M]: which frame an image shows
+  std::int64_t count;             // F; 0: the tracking is not corrected
+  float doubt_turn, least_doubt;  // radians, at which doubt is 1 (0: it always is); and what it is at least
+  float* doubt;                   // [1] how wrong the tracking is found to be: that share of the decay is taken
 };
-// Before the faces are posed: the cameras of the images of this step, with the middles, to cameras.
+// Before the faces are posed: the cameras of the images of this step, with the middles, to cameras; and the doubt.
 void correct_cameras(const Sizes& sizes, const State* state, const Frames& frames, const Corrections& corrections,
                      float* cameras, cudaStream_t stream);
 

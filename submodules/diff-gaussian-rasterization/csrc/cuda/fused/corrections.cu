@@ -51,8 +51,30 @@ struct CameraArguments {
   float* cameras;  // [M, kCorrectedCamera]
 };
 
-// A thread for each image of the whole batch: the camera W R, W (m + s - R m) + t, and the middle.
+// The root mean square of all turns over the one that is taken for wrong. One block.
+__device__ __forceinline__ void measure_doubt(const Corrections& c) {
+  __shared__ float sums[kWarps];
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize, warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  float squares[1] = {};
+  if (c.doubt_turn > 0.0f)
+    for (std::int64_t i = threadIdx.x; i < 3 * c.count; i += kThreads)
+      squares[0] += c.turns.value[i] * c.turns.value[i];
+  float sum = sum_over_lanes<1>(squares, lane);
+  if (lane == 0) sums[warp] = sum;
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  for (int other = 1; other < kWarps; ++other) sum += sums[other];
+  const float ratio = c.doubt_turn > 0.0f ? sqrtf(sum / static_cast<float>(c.count)) / c.doubt_turn : 1.0f;
+  *c.doubt = fminf(fmaxf(ratio, c.least_doubt), 1.0f);
+}
+
+// A thread for each image of the whole batch: the camera W R, W (m + s - R m) + t, and the middle. The last block finds the
+// doubt.
 __global__ void __launch_bounds__(kThreads) correct_cameras_kernel(const CameraArguments a) {
+  if (blockIdx.x == gridDim.x - 1) {
+    measure_doubt(a.corrections);
+    return;
+  }
   const std::int64_t image = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (a.state->overflow != 0 || image >= a.sizes.all_images) return;
   const std::int64_t index = a.state->row * a.sizes.all_images + image;
@@ -143,7 +165,7 @@ __global__ void __launch_bounds__(kThreads) update_corrections_kernel(const Upda
 
 void correct_cameras(const Sizes& sizes, const State* state, const Frames& frames, const Corrections& corrections,
                      float* cameras, cudaStream_t stream) {
-  correct_cameras_kernel<<<blocks_for(sizes.all_images, kThreads), kThreads, 0, stream>>>(
+  correct_cameras_kernel<<<blocks_for(sizes.all_images, kThreads) + 1, kThreads, 0, stream>>>(
       CameraArguments{sizes, state, frames, corrections, cameras});
   check_launch("correct_cameras");
 }

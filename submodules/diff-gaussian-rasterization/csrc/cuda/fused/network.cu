@@ -134,7 +134,8 @@ __global__ void __launch_bounds__(kUpdateThreads) update_network_kernel(const Up
   const float* rates = a.rates + a.state->row * kRates;
   const Trained& trained = is_weight ? n.weight[layer] : n.bias[layer];
   const std::int64_t number = is_weight ? i : output;
-  trained.value[number] *= rates[kNetworkKeep];
+  const float doubt = a.corrections.count == 0 ? 1.0f : *a.corrections.doubt;
+  trained.value[number] *= 1.0f - rates[kNetworkFade] * doubt;
   adam(trained, number, gradient, rates[kNetworkRate], rates[kBasisCorrection]);
 }
 

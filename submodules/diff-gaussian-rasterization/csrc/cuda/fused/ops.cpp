@@ -22,7 +22,15 @@ using namespace cuda::fused;
 enum FrameTensor { kImages, kVertices, kCodes, kWorldToCamera, kIntrinsics, kSlots, kBackground, kFrameTensors };
 // Nothing at all where the tracking is not corrected. A table is values, averages, squares, visits.
 enum CorrectionTensor { kTurns, kShifts = 4, kMiddles = 8, kFramesOfImages, kCorrectionTensors };
-enum CorrectionNumber { kTurnRate, kShiftRate, kTurnStiffness, kShiftStiffness, kCorrectionNumbers };
+enum CorrectionNumber {
+  kTurnRate,
+  kShiftRate,
+  kTurnStiffness,
+  kShiftStiffness,
+  kDoubtTurn,
+  kLeastDoubt,
+  kCorrectionNumbers
+};
 enum MeshTensor { kFaces, kTangents, kFaceIds, kBarycentrics, kMeshTensors };
 enum AvatarTensor { kBase, kLogScale = 3, kOpacityLogit, kBasis, kNetwork = 8, kAvatarTensors = 14 };
 
@@ -150,7 +158,8 @@ class Call {
     frames_.corrected = workspace.cameras;
     return {table(tensors, kTurns, count, numbers[kTurnRate], numbers[kTurnStiffness]),
             table(tensors, kShifts, count, numbers[kShiftRate], numbers[kShiftStiffness]),
-            floats("middles", tensors[kMiddles], 3 * count), data<std::int32_t>(frames), count};
+            floats("middles", tensors[kMiddles], 3 * count), data<std::int32_t>(frames), count,
+            static_cast<float>(numbers[kDoubtTurn]), static_cast<float>(numbers[kLeastDoubt]), workspace.doubt};
   }
   const Frames& frames() const { return frames_; }
   const Avatar& avatar() const { return avatar_; }

@@ -35,6 +35,7 @@ class Workspace {
     weights = take<float>(images * s.bases);
     weight_gradients = take<float>(images * s.bases);
     cameras = w.training ? take<float>(images * kCorrectedCamera) : nullptr;
+    doubt = w.training ? take<float>(1) : nullptr;
     partial_sums = w.training ? take<float>(update_blocks() * images * s.bases) : nullptr;
   }
 
@@ -42,7 +43,7 @@ class Workspace {
 
   Lists lists;
   std::uint32_t* live;
-  float *hidden_values[2], *hidden_gradients[2], *weights, *weight_gradients, *cameras, *partial_sums;
+  float *hidden_values[2], *hidden_gradients[2], *weights, *weight_gradients, *cameras, *doubt, *partial_sums;
 
  private:
   template <typename T>
