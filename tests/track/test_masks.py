@@ -22,6 +22,7 @@ from rgbavatar.templates.blendshape import BlendshapeTemplate
 from rgbavatar.track.fit import Fit
 from rgbavatar.track.frames import tracked_frames
 from rgbavatar.track.framing import HeadPlace, choose_window, measure_reach
+from rgbavatar.track.head_masks import SURE
 from rgbavatar.track.layers import choose_frames, learn_layers
 from rgbavatar.track.masks import CutMasks, FolderMasks, SegmenterMasks, head_share, small_size
 from rgbavatar.track.zones import Zone, ZoneFinder
@@ -167,6 +168,70 @@ def test_layers_tell_a_wall_from_a_head_where_both_vary(scene: Scene) -> None:
     wall_seen, head_seen = asked & (scene.truth[5] == 0), asked & (scene.truth[5] == 1)
     assert np.median(verdict[wall_seen]) < -0.3
     assert np.median(verdict[head_seen]) > 0.3
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """What masks ask of a frame, beside its zone."""
+
+    number: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Turning:
+    """A head that turns under wide hair which stays where it is, before a light wall.
+
+    It stands in for a ZoneFinder too, of frames that know their number.
+    """
+
+    pictures: list[np.ndarray]
+    zones: list[Zone]
+    hair: np.ndarray
+    wall: np.ndarray
+
+    def find(self, frame: Numbered, width: int, height: int) -> Zone:
+        return self.zones[frame.number]
+
+
+def turning_head() -> Turning:
+    height, width, tall = 110, 120, 52.0
+    rows, columns = np.mgrid[:height, :width]
+    hair = (np.hypot(columns - 60, rows - 52) < 34) & (rows < 60)
+    generator, pictures, zones = np.random.default_rng(0), [], []
+    for shift in 7 * np.sin(np.arange(16) / 2):
+        across = columns - 60 - shift
+        core = (across / 18) ** 2 + ((rows - 56) / 26) ** 2 < 1
+        reach = (across / 42) ** 2 + ((rows - 50) / 48) ** 2 < 1
+        place = np.array([[1 / tall, 0, -(60 + shift) / tall], [0, 1 / tall, -56 / tall]])
+        zones.append(Zone(core, reach, rows > 90, place, tall))
+        picture = np.where(hair[..., None], HAIR, (215, 205, 200))
+        picture = np.where((core & (rows > 44))[..., None], SKIN, picture)
+        picture = np.where((rows > 86)[..., None], CLOTHES, picture) + generator.normal(0, 2, (height, width, 3))
+        pictures.append(picture.clip(0, 255).astype(np.uint8))
+    return Turning(pictures, zones, hair, ~hair & (rows < 60) & (np.hypot(columns - 60, rows - 52) > 38))
+
+
+def test_hair_that_hides_the_wall_in_all_frames_is_no_background() -> None:
+    """Where the head turned from, it is dark in all frames, but seldom hair in the head's own frame."""
+    made = turning_head()
+    layers = learn_layers(made.pictures, made.zones)
+    for picture, zone in zip(made.pictures, made.zones, strict=True):
+        verdict = cv2.GaussianBlur(layers.judge(picture, zone), (0, 0), 1.5)
+        assert (verdict[made.hair & ~zone.core] < -SURE).mean() < 0.02
+
+
+def test_hair_that_stays_where_it_is_while_the_head_turns_is_kept() -> None:
+    made = turning_head()
+    height, width = made.hair.shape
+    frames = [Numbered(number, width, height) for number in range(len(made.pictures))]
+    masks = CutMasks(made, frames, [slice(0, len(frames))])
+    masks.learn({position: made.pictures[position] for position in masks.wanted()})
+    for position, picture in enumerate(made.pictures):
+        found = masks.coverage(position, picture) >= 0.5
+        assert found[made.hair].mean() > 0.97
+        assert found[made.wall].mean() < 0.03
 
 
 def test_frames_for_learning_have_the_head_in_all_places(scene: Scene) -> None:

@@ -3,7 +3,8 @@
 Each layer is the colour that its places have in most frames, and how much that varies: the background by pixels, from frames
 where the head cannot be before them, or from all where it always can; the head by places in a frame of its own (`Zone.place`).
 A patterned wall near the head varies less by the first than by the second; hair does by the second. The frames should have the
-head in as many places as there are.
+head in as many places as there are. Hair of a head that moves little hides the same wall in all of them, and as the head turns,
+it may vary less by the first: that a place looks as it always does tells nothing before heads are cut out, and little after.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from rgbavatar.track.zones import Zone
 
-MOST_CERTAIN = 2.0  # logarithm of odds that a shape can tell, for hair moves
+MOST_CERTAIN = 2.0  # logarithm of odds that a shape can tell, for hair moves, or a place that was always hidden
 FEWEST = 4  # times that a pixel has to be seen without the head
 VARIED = 85  # percentile of the deviations from the median that is the spread: a head that moves seldom moves enough
 SPREAD_FLOOR = 5.0  # levels: noise and compression of a still picture
@@ -41,18 +42,20 @@ class Layer:
 @dataclass(frozen=True)
 class Layers:
     """background: in the picture; head, shape: in the head's own frame. shape [s, s]: logarithm of how much likelier than not a
-    place is of the head, as far as that is known: 0."""
+    place is of the head, as far as that is known: 0. least [h, w]: the lowest such logarithm that the colours of a pixel can
+    give, for its background may be hair that always hides it."""
 
     background: Layer
     head: Layer
     shape: np.ndarray
+    least: np.ndarray
 
     def judge(self, picture: np.ndarray, zone: Zone) -> np.ndarray:
         """How much likelier each pixel [h, w] is of the head than of the background: a logarithm, 0 where that is not known."""
         parts = (self.head.colors, self.head.spread, self.shape)
         colors, spread, shape = (_to_picture(part, zone, picture.shape) for part in parts)
-        seen = self.background.surprise(picture) - Layer(colors, spread).surprise(picture)
-        return (np.nan_to_num(seen) + np.nan_to_num(shape)).astype(np.float32)
+        seen = np.nan_to_num(self.background.surprise(picture) - Layer(colors, spread).surprise(picture))
+        return (np.maximum(seen, self.least) + np.nan_to_num(shape)).astype(np.float32)
 
 
 def choose_frames(zones: Sequence[Zone], wanted: int) -> list[int]:
@@ -71,9 +74,8 @@ def learn_layers(pictures: Sequence[np.ndarray], zones: Sequence[Zone]) -> Layer
     stack = np.stack(pictures).astype(np.float32)
     free, outside = np.stack([~zone.reach for zone in zones]), np.stack([~zone.core for zone in zones])
     inside = [_to_canvas(_only(picture, zone.reach), zone) for picture, zone in zip(stack, zones, strict=True)]
-    return Layers(
-        _learn_background(stack, free, outside), _learn(np.stack(inside)), np.zeros((CANVAS, CANVAS), np.float32)
-    )
+    background, shape = _learn_background(stack, free, outside), np.zeros((CANVAS, CANVAS), np.float32)
+    return Layers(background, _learn(np.stack(inside)), shape, np.where(_often(free), -np.inf, 0))
 
 
 def relearn_layers(pictures: Sequence[np.ndarray], zones: Sequence[Zone], masks: Sequence[np.ndarray]) -> Layers:
@@ -86,13 +88,18 @@ def relearn_layers(pictures: Sequence[np.ndarray], zones: Sequence[Zone], masks:
     covered = np.stack([_to_canvas(mask, zone) for mask, zone in zip(masks, zones, strict=True)])
     often, count = np.nansum(covered, 0), np.isfinite(covered).sum(0)
     shape = np.log((often + 1) / (count - often + 1)).clip(-MOST_CERTAIN, MOST_CERTAIN)
-    return Layers(_learn_background(stack, free, outside), _learn(np.stack(seen)), shape.astype(np.float32))
+    background, least = _learn_background(stack, free, outside), np.where(_often(free), -np.inf, -MOST_CERTAIN)
+    return Layers(background, _learn(np.stack(seen)), shape.astype(np.float32), least)
 
 
 def _learn_background(stack: np.ndarray, free: np.ndarray, outside: np.ndarray) -> Layer:
     """From pictures [n, h, w, 3] and where they are free of the head [n, h, w]; where they seldom are, from all outside cores."""
-    known = free.sum(0) >= min(FEWEST, len(stack))
-    return _learn(np.where(np.where(known, free, outside)[..., None], stack, np.nan))
+    return _learn(np.where(np.where(_often(free), free, outside)[..., None], stack, np.nan))
+
+
+def _often(free: np.ndarray) -> np.ndarray:
+    """Which pixels [h, w] are free of the head in frames enough [n, h, w]."""
+    return free.sum(0) >= min(FEWEST, len(free))
 
 
 def _only(picture: np.ndarray, area: np.ndarray) -> np.ndarray:

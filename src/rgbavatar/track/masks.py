@@ -18,6 +18,7 @@ from rgbavatar.track.layers import choose_frames, learn_layers, relearn_layers
 from rgbavatar.track.zones import Zone, ZoneFinder
 
 CANDIDATES, LAYER_FRAMES = 120, 32  # frames of a shot that are looked through for those with the head in other places
+RELEARNED = 3  # times that layers are learned from what those before cut out: the first tell little near the head
 NOT_HEAD = ("background", "cloth")  # what names of a segmenter's classes begin with that are no head
 
 
@@ -55,8 +56,10 @@ class CutMasks:
             small = [self._shrink(pictures[position]) for position in chosen]
             zones = [self._zone(position) for position in chosen]
             layers = learn_layers(small, zones)
-            masks = [HeadMasker(layers).mask(picture, zone) for picture, zone in zip(small, zones, strict=True)]
-            self._maskers[shot] = HeadMasker(relearn_layers(small, zones, masks))
+            for _ in range(RELEARNED):
+                masks = [HeadMasker(layers).mask(picture, zone) for picture, zone in zip(small, zones, strict=True)]
+                layers = relearn_layers(small, zones, masks)
+            self._maskers[shot] = HeadMasker(layers)
 
     def coverage(self, position: int, picture: np.ndarray) -> np.ndarray:
         shot = next(i for i, run in enumerate(self._shots) if run.start <= position < run.stop)

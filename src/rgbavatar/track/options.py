@@ -9,7 +9,7 @@ from pathlib import Path
 from rgbavatar.errors import ConfigError
 from rgbavatar.prepare.options import Framing, check_frame
 
-VERSION = 3  # of the results: one up whenever the same settings give other bytes
+VERSION = 4  # of the results: one up whenever the same settings give other bytes
 LEAST_FOCAL, MOST_FOCAL = 0.2, 20.0  # in longer sides of a picture, beyond which no lens goes
 
 
