@@ -86,6 +86,20 @@ def test_an_enormous_splat_is_drawn_or_left_out_but_harms_nothing(backend: Backe
     assert result.num_invalid.tolist() == [0]
 
 
+@pytest.mark.parametrize("opacity", [1.1e6, 1e20, 2e36])
+def test_an_opacity_that_no_gradient_can_hold_counts_as_not_finite(backend: Backend, opacity: float) -> None:
+    scene = scenes.cloud(seed=2).to(backend.device, backend.dtype)
+    result, expected = (
+        run_kernel(with_value(scene, "opacities", (5,), opacity)),
+        run_kernel(with_value(scene, "opacities", (5,), 0.0)),
+    )
+    assert result.num_invalid.tolist() == [1, 1]
+    assert torch.equal(result.color, expected.color)
+    bound = run_kernel(with_value(scene, "opacities", (5,), 1e6))
+    assert bound.num_invalid.tolist() == [0, 0]
+    assert all(g.isfinite().all() for g in (*result.gradients, *bound.gradients))
+
+
 @pytest.mark.parametrize("far", [1e6, 1e15, 1e30])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_gaussian_far_out_is_not_drawn(backend: Backend, far: float, axis: int) -> None:

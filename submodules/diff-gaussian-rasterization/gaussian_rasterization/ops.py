@@ -1,8 +1,8 @@
 """Public operators. Arguments are checked by the compiled library, whose errors name the argument, what it is, and what
 it should be.
 
-No function changes its arguments. What has no direction or is not finite is not an error: that Gaussian is not drawn in
-that image, gets a zero gradient, and is counted in `num_invalid`.
+No function changes its arguments. What has no direction, is not finite or has an opacity above a million is not an error: that
+Gaussian is not drawn in that image, gets a zero gradient, and is counted in `num_invalid`.
 """
 
 from __future__ import annotations

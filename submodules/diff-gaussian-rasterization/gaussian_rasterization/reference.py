@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 
 MIN_ALPHA = 1 / 255
 MAX_ALPHA = 0.99
+MAX_OPACITY = 1e6
 MIN_TRANSMITTANCE = 1e-4
 NEAR = 0.2
 BLUR = 0.3
@@ -67,9 +68,10 @@ def has_direction(quaternions: Tensor) -> Tensor:
 
 
 def valid_gaussians(means: Tensor, rotations: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor) -> Tensor:
-    """[N] bool: all attributes finite, and a rotation that has a direction."""
+    """[N] bool: all attributes finite, an opacity within bounds, and a rotation that has a direction."""
     finite = [x.isfinite().all(-1) for x in (means, scales, colors)]
-    return finite[0] & finite[1] & finite[2] & opacities.isfinite() & has_direction(rotations)
+    opaque = opacities.isfinite() & (opacities <= MAX_OPACITY)
+    return finite[0] & finite[1] & finite[2] & opaque & has_direction(rotations)
 
 
 def project(

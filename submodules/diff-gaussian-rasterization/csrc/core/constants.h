@@ -11,6 +11,10 @@ inline constexpr double kMinAlpha = 1.0 / 255.0;
 // Keeps 1 - alpha away from 0, by which the backward pass divides.
 inline constexpr double kMaxAlpha = 0.99;
 
+// A larger opacity, where at most 1 has a meaning, counts as not finite: the gradients of a splat are sums of it times
+// squared distances, which have to stay inside float.
+inline constexpr double kMaxOpacity = 1e6;
+
 // A pixel is finished before its transmittance would fall under this: what is left is 1/39 of an 8-bit level.
 inline constexpr double kMinTransmittance = 1e-4;
 

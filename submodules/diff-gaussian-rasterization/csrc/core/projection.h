@@ -56,12 +56,12 @@ struct Splat {
 inline constexpr int kSplatFields = 12;
 static_assert(sizeof(Splat<float>) == kSplatFields * sizeof(float), "a splat is stored as consecutive scalars");
 
-// All attributes finite, and a rotation that has a direction. What is not valid is not drawn, gets no gradient, and is
-// counted.
+// All attributes finite, an opacity within bounds, and a rotation that has a direction. What is not valid is not drawn,
+// gets no gradient, and is counted.
 template <typename T>
 GR_HD bool is_valid(const Gaussian<T>& g) {
-  return is_finite(g.mean) && is_finite(g.scale) && is_finite(g.opacity) && is_finite(g.color) &&
-         has_direction(g.rotation);
+  return is_finite(g.mean) && is_finite(g.scale) && is_finite(g.opacity) &&
+         g.opacity <= T(kMaxOpacity) && is_finite(g.color) && has_direction(g.rotation);
 }
 
 // What projection and its backward pass share. Σ2 = A A^T + kBlur I with A = J W R S, [2, 3], rows a0 and a1.
