@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rgbavatar.templates.free_head import free_head_path
+from tests.helpers.environment import AT_START as AT_START  # taken before the first test
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rgbavatar.export.page import SHELL
+from tests.helpers.environment import AT_START
 
 WEB = SHELL.parents[1]
 
@@ -38,7 +39,9 @@ def missing(what: str) -> None:
 
 
 def npm(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["npm", *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        ["npm", *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False, env=AT_START
+    )
 
 
 def test_the_committed_page_is_up_to_date(workshop: Path) -> None:

@@ -92,6 +92,7 @@ class Session:
         self._painted: tuple[Painter, Pose] | None = None
         self._frozen: tuple[float, ...] | None = None
         self._rests_until = self._told_at = self._line_at = self._paint_seconds = 0.0
+        self._late: float | None = None
         self._images: dict[str, np.ndarray] = {}
         self._images_at = 0.0
         self._pace = Pace(exhibit.share)
@@ -244,13 +245,15 @@ class Session:
                 self._controls.show_image(label, picture)
 
     def _tell(self, now: float, pose: Pose, camera: Camera) -> None:
+        """How late a camera's picture is, is known while it moves; a still one keeps what was told last."""
+        if pose.taken is not None and not self._is_full:
+            self._late = time.perf_counter() - pose.taken + self._delivery.seconds
         if not self._is_full and now - self._line_at < _TELL_EVERY:
             return
         self._line_at = now
         text = f"frame {pose.number} · {camera.width} × {camera.height}  \nrendered in {1000.0 * self._paint_seconds:.0f} ms"
         delivered = self._delivery.rate.per_second
         text += f", {delivered:.0f} pictures/s delivered" if delivered >= 1.0 else ""
-        if pose.taken is not None and not self._is_full:
-            late = time.perf_counter() - pose.taken + self._delivery.seconds
-            text += f"  \n{1000.0 * late:.0f} ms from the camera's picture to this one"
+        if pose.taken is not None and self._late is not None:
+            text += f"  \n{1000.0 * self._late:.0f} ms from the camera's picture to this one"
         self._controls.tell(text)
