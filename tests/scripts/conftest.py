@@ -103,6 +103,6 @@ def script(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
 
 
 def start_program(name: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a script as a program of its own."""
-    command = [sys.executable, str(ROOT / f"{name}.py"), *arguments]
+    """Start a script as a program of its own, which tells where it was if it is aborted."""
+    command = [sys.executable, "-X", "faulthandler", str(ROOT / f"{name}.py"), *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -208,5 +208,7 @@ def test_online_training_is_looked_at(workspace: Workspace, browser: Browser) ->
         page.wait_for_selector("text=/psnr: /")
         wait_for(lambda: process.poll() is not None)
         assert own(errors) == []
-    assert process.returncode == 0
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert process.returncode == 0, told
     assert (workspace.run / "preview.png").exists()

@@ -20,6 +20,7 @@ from rgbavatar.viewer.pace import Rate
 if TYPE_CHECKING:
     import viser
 
+_END_SECONDS = 1.0  # that a picture may take to be encoded
 _ANSWER_SECONDS = 2.0  # that a page may take; a hidden one does not answer
 _QUESTION = "rgbavatar"
 
@@ -37,7 +38,8 @@ class Delivery:
         self._freed = freed
         self._waiting: queue.Queue[tuple[np.ndarray, int] | None] = queue.Queue(maxsize=1)
         self._closed = threading.Event()
-        threading.Thread(target=self._run, name="picture-delivery", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="picture-delivery", daemon=True)
+        self._thread.start()
 
     @property
     def is_free(self) -> bool:
@@ -53,6 +55,10 @@ class Delivery:
         self._closed.set()
         with suppress(queue.Full):
             self._waiting.put_nowait(None)
+
+    def join(self) -> None:
+        """Wait until nothing is encoded any more: a program that ends meanwhile is aborted."""
+        self._thread.join(_END_SECONDS)
 
     def _run(self) -> None:
         while not self._closed.is_set():

@@ -115,6 +115,8 @@ class Viewer:
             self._ended.set()
             for session in self._sessions.values():
                 session.close()
+            for session in self._sessions.values():
+                session.join()
 
     def _look(self) -> None:
         """Wait until something is due, then do it, for each page once."""

@@ -111,6 +111,10 @@ class Session:
         """The page is gone."""
         self._delivery.close()
 
+    def join(self) -> None:
+        """Wait for what still goes on after `close`."""
+        self._delivery.join()
+
     def due(self, now: float) -> float:
         """Seconds until there is something to do; 0 or less: now."""
         if self._controls.asked:
