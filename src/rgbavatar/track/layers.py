@@ -74,8 +74,9 @@ def learn_layers(pictures: Sequence[np.ndarray], zones: Sequence[Zone]) -> Layer
     stack = np.stack(pictures).astype(np.float32)
     free, outside = np.stack([~zone.reach for zone in zones]), np.stack([~zone.core for zone in zones])
     inside = [_to_canvas(_only(picture, zone.reach), zone) for picture, zone in zip(stack, zones, strict=True)]
-    background, shape = _learn_background(stack, free, outside), np.zeros((CANVAS, CANVAS), np.float32)
-    return Layers(background, _learn(np.stack(inside)), shape, np.where(_often(free), -np.inf, 0))
+    known, shape = _often(free), np.zeros((CANVAS, CANVAS), np.float32)
+    background = _learn(_only(stack, np.where(known, free, outside)))
+    return Layers(background, _learn(np.stack(inside)), shape, np.where(known, -np.inf, 0))
 
 
 def relearn_layers(pictures: Sequence[np.ndarray], zones: Sequence[Zone], masks: Sequence[np.ndarray]) -> Layers:
@@ -88,17 +89,13 @@ def relearn_layers(pictures: Sequence[np.ndarray], zones: Sequence[Zone], masks:
     covered = np.stack([_to_canvas(mask, zone) for mask, zone in zip(masks, zones, strict=True)])
     often, count = np.nansum(covered, 0), np.isfinite(covered).sum(0)
     shape = np.log((often + 1) / (count - often + 1)).clip(-MOST_CERTAIN, MOST_CERTAIN)
-    background, least = _learn_background(stack, free, outside), np.where(_often(free), -np.inf, -MOST_CERTAIN)
-    return Layers(background, _learn(np.stack(seen)), shape.astype(np.float32), least)
-
-
-def _learn_background(stack: np.ndarray, free: np.ndarray, outside: np.ndarray) -> Layer:
-    """From pictures [n, h, w, 3] and where they are free of the head [n, h, w]; where they seldom are, from all outside cores."""
-    return _learn(np.where(np.where(_often(free), free, outside)[..., None], stack, np.nan))
+    known = _often(free)
+    background = _learn(_only(stack, np.where(known, free, outside)))
+    return Layers(background, _learn(np.stack(seen)), shape.astype(np.float32), np.where(known, -np.inf, -MOST_CERTAIN))
 
 
 def _often(free: np.ndarray) -> np.ndarray:
-    """Which pixels [h, w] are free of the head in frames enough [n, h, w]."""
+    """Which pixels [h, w] are free of the head in frames enough [n, h, w]; of others, all frames tell, outside of cores."""
     return free.sum(0) >= min(FEWEST, len(free))
 
 

@@ -148,14 +148,14 @@ class Curve:
         if looks < len(self.way_points) and trainer.images_seen >= self.way_points[looks] * self.images:
             begin = time.perf_counter()
             avatar = trained_from_checkpoint(trainer.checkpoint(), "on the way")
-            self.points.append([seconds - self.paused, trainer.images_seen, self.measure(avatar)])
+            psnr = measure(avatar, self.frames_for(avatar), self.device, None)["psnr"]
+            self.points.append([seconds - self.paused, trainer.images_seen, psnr])
             self.paused += time.perf_counter() - begin
         return False
 
-    def measure(self, avatar: TrainedAvatar) -> float:
-        """PSNR on the way."""
-        dataset = self.dataset if self.is_true else corrected(avatar, self.dataset)
-        return measure(avatar, dataset, self.device, None)["psnr"]
+    def frames_for(self, avatar: TrainedAvatar) -> HeadDataset:
+        """The test frames as an avatar is measured on them."""
+        return self.dataset if self.is_true else corrected(avatar, self.dataset)
 
 
 def corrected(avatar: TrainedAvatar, dataset: HeadDataset) -> HeadDataset:
@@ -193,7 +193,7 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         speed = train_offline(trainer, train, RunDir(Path(folder)), NullLog(), device, observer=curve.observe)
     avatar = trained_from_checkpoint(trainer.checkpoint(), task.recipe)
-    found = {"test": measure(avatar, test if is_true else corrected(avatar, test), device, lpips)}
+    found = {"test": measure(avatar, curve.frames_for(avatar), device, lpips)}
     if is_true:
         found["test_as_tracked"] = measure(avatar, corrected(avatar, as_tracked), device, lpips)
     seconds = speed.seconds - curve.paused
